@@ -1,2 +1,14 @@
-//! The kernel.
+//! The kernel: the machine and the policies put together.
+//!
+//! On the host only its pure logic is compiled, and tested; the modules that touch the machine are there on
+//! `x86_64-unknown-none` alone. Start reading at `boot`.
 #![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(target_os = "none")]
+pub mod arch;
+#[cfg(target_os = "none")]
+pub mod boot;
+#[cfg(target_os = "none")]
+pub mod panic;
+#[cfg(target_os = "none")]
+pub mod printk;
