@@ -6,8 +6,8 @@
 
 #[cfg(target_os = "none")]
 pub mod arch;
-#[cfg(target_os = "none")]
 pub mod boot;
+pub mod cmdline;
 #[cfg(target_os = "none")]
 pub mod panic;
 #[cfg(target_os = "none")]

@@ -1,5 +1,8 @@
 //! The x86-64 machine.
 
+pub mod cpu;
+pub mod fixmap;
+pub mod layout;
 pub mod serial;
 
 /// Stops this CPU for good.

@@ -136,5 +136,5 @@ boot_high_half:
     .text
     "#,
     stack_size = const BOOT_STACK_SIZE,
-    kmain = sym super::kmain,
+    kmain = sym super::start::kmain,
 );

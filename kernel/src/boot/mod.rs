@@ -1,17 +1,19 @@
 //! From the loader's hand-over to a machine that the rest of the kernel can run on.
 //!
-//! [`entry`] gets the CPU into long mode; [`kmain`] goes on from there.
+//! `entry` gets the CPU into long mode; `start` reads the start info, builds the kernel's page tables and goes on from
+//! there. What the loader told stays readable in [`info`].
 
+#[cfg(target_os = "none")]
+mod early_alloc;
+#[cfg(target_os = "none")]
 mod entry;
+pub mod memory_map;
+#[cfg(target_os = "none")]
+mod paging;
+#[cfg(target_os = "none")]
+mod start;
+#[cfg(target_os = "none")]
+pub mod start_info;
 
-/// Continues the boot in Rust, on the boot CPU, with interrupts off, on the boot stack and the boot page tables.
-///
-/// `start_info` is the physical address that the loader left in `ebx`.
-extern "C" fn kmain(start_info: u64) -> ! {
-    crate::printk::init();
-    log::info!(
-        "Wake {}: start info at {start_info:#x}",
-        env!("CARGO_PKG_VERSION")
-    );
-    panic!("nothing to run");
-}
+#[cfg(target_os = "none")]
+pub use start::{BootInfo, info, kernel_pml4, memory_map};

@@ -1,0 +1,138 @@
+//! The boot CPU's way through the boot, in Rust.
+
+#![allow(unsafe_code, reason = "loads the page tables")]
+
+use super::early_alloc::EarlyAllocator;
+use super::memory_map::{MemoryMap, PhysRange};
+use super::paging;
+use super::start_info::{StartInfo, StartInfoError};
+use crate::arch::cpu::{self, Features};
+use crate::arch::layout;
+use crate::cmdline::CommandLine;
+use conquer_once::noblock::OnceCell;
+use x86_64::PhysAddr;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PhysFrame;
+
+/// What is known about the machine from boot on; fixed before the other CPUs start.
+pub struct BootInfo {
+    start: StartInfo,
+    pml4: u64,
+}
+
+static INFO: OnceCell<BootInfo> = OnceCell::uninit();
+
+impl BootInfo {
+    /// The kernel command line.
+    pub fn cmdline(&self) -> CommandLine<'_> {
+        CommandLine::new(self.start.command_line())
+    }
+
+    /// Where the initial RAM disk is; its frames are not in [`memory_map`] and belong to whoever unpacks it.
+    pub fn initrd(&self) -> Option<PhysRange> {
+        self.start.initrd
+    }
+
+    /// The initial RAM disk itself, in the direct map.
+    pub fn initrd_bytes(&self) -> Option<&'static [u8]> {
+        let range = self.start.initrd?;
+        // SAFETY: the range lies in memory (checked when it was read), is kept out of every allocator, and is not written.
+        Some(unsafe {
+            core::slice::from_raw_parts(
+                layout::phys_to_virt(range.start) as *const u8,
+                range.len() as usize,
+            )
+        })
+    }
+
+    /// The firmware's memory map and what was taken of it at boot.
+    pub fn memory(&self) -> &MemoryMap {
+        &self.start.memory
+    }
+
+    /// Physical address of the ACPI root pointer.
+    pub fn rsdp(&self) -> Option<u64> {
+        self.start.rsdp
+    }
+}
+
+/// What the loader told.
+///
+/// # Panics
+/// Before the boot CPU has read it.
+pub fn info() -> &'static BootInfo {
+    INFO.try_get().ok().expect("the start info is read first")
+}
+
+/// The free ranges of physical memory, for the frame allocator to take over: without the image, the initial RAM disk, the
+/// boot page tables and the first MiB.
+pub fn memory_map() -> impl Iterator<Item = PhysRange> {
+    info().memory().free()
+}
+
+/// Physical address of the kernel's top page table, whose upper half every address space copies.
+pub fn kernel_pml4() -> u64 {
+    info().pml4
+}
+
+/// Continues the boot in Rust, on the boot CPU, with interrupts off, on the boot stack and the boot page tables.
+///
+/// `start_info` is the physical address that the loader left in `ebx`.
+pub(super) extern "C" fn kmain(start_info: u64) -> ! {
+    crate::printk::init();
+    let features = Features::read();
+    cpu::enable_protections(&features);
+    read_start_info(start_info, &features);
+    log::info!("Wake {}", env!("CARGO_PKG_VERSION"));
+    log::info!("Command line: {}", info().cmdline().text());
+    for region in info().memory().regions() {
+        let last = region.range.end - 1;
+        log::info!(
+            "BIOS-e820: [mem {:#018x}-{last:#018x}] {}",
+            region.range.start,
+            region.kind.name()
+        );
+    }
+    for range in memory_map() {
+        log::info!("free {:#x}-{:#x}", range.start, range.end);
+    }
+    panic!("nothing to run");
+}
+
+/// Copies the start info, takes what is in use out of the memory map, and moves to the kernel's page tables.
+fn read_start_info(at: u64, features: &Features) {
+    let mut start = match StartInfo::read(at) {
+        Ok(start) => start,
+        Err(StartInfoError::BadMagic) => panic!("the loader left no PVH start info at {at:#x}"),
+        Err(StartInfoError::NoMemoryMap) => panic!("the loader gave no memory map"),
+    };
+    if let Some(limit) = CommandLine::new(start.command_line()).size("mem") {
+        start.memory.limit(limit);
+    }
+    let image = layout::image();
+    start.memory.take(PhysRange::new(0, 1 << 20));
+    start.memory.take(PhysRange::new(
+        layout::image_to_phys(image.start),
+        layout::image_to_phys(image.end),
+    ));
+    if let Some(initrd) = start.initrd {
+        if start.memory.usable().any(|range| range.contains(initrd)) {
+            start.memory.take(initrd);
+        } else {
+            let PhysRange { start: first, end } = initrd;
+            log::error!("initrd: [mem {first:#x}-{end:#x}] is not in memory, disabled");
+            start.initrd = None;
+        }
+    }
+
+    let mut frames = EarlyAllocator::new(&mut start.memory);
+    let pml4 = paging::build(&start.memory, &mut frames, features);
+    frames.finish(&mut start.memory);
+
+    let frame = PhysFrame::containing_address(PhysAddr::new(pml4));
+    // SAFETY: the tables map the image at the addresses we run at, this stack, and all of memory in the direct map.
+    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+
+    // Fails only if it was set before, which a CPU that boots once does not do.
+    let _ = INFO.try_init_once(|| BootInfo { start, pml4 });
+}
