@@ -1,2 +1,47 @@
-//! The runner.
-fn main() {}
+//! The command line of the runner.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tests::image::{self, Flavour};
+use tests::machine::Machine;
+use tests::setup::{self, Need};
+
+/// Builds the Wake kernel and boots it in QEMU; without a command, to a shell.
+#[derive(Parser)]
+#[command(name = "cargo run --", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds a release kernel and prints its path as the last line
+    Build,
+    /// Boots a machine: to a shell on this terminal, or to a script from standard input
+    Boot(Machine),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("wake: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8> {
+    match cli.command {
+        None => tests::session::run(&Machine::default()),
+        Some(Command::Boot(machine)) => tests::session::run(&machine),
+        Some(Command::Build) => {
+            setup::ensure(Need::Boot)?;
+            println!("{}", image::build(Flavour::Release)?.display());
+            Ok(0)
+        }
+    }
+}
