@@ -106,11 +106,11 @@ fn inittab(session: &Session) -> String {
     )
 }
 
-/// Runs a shell, reports its exit code on the second serial port, and powers off.
+/// Reports on the second serial port that it is ready, runs a shell, reports its exit code, and powers off.
 fn session_script(shell: &str) -> String {
     format!(
-        "#!/bin/ash\n. /etc/profile\n{shell}\nstatus=$?\n\
-         [ -c /dev/ttyS1 ] && echo \"exit $status\" > /dev/ttyS1\npoweroff\n"
+        "#!/bin/ash\n. /etc/profile\nreport() {{ [ ! -c /dev/ttyS1 ] || echo \"$@\" > /dev/ttyS1; }}\n\
+         report ready\n{shell}\nreport exit $?\npoweroff\n"
     )
 }
 

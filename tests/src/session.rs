@@ -151,7 +151,7 @@ fn run_typed(machine: &Machine, kernel: &Path, input: Input) -> Result<u8> {
     cmd.stdin(Stdio::piped()).stdout(Stdio::piped());
     let status = scratch.dir.join("status");
     cmd.arg("-serial").arg(format!("file:{}", status.display()));
-    let end = run_with_typist(cmd, machine.bound(), input)?;
+    let end = run_with_typist(cmd, machine.bound(), input, status.clone())?;
     Ok(exit_code(
         end,
         Some(&std::fs::read_to_string(&status).unwrap_or_default()),
@@ -168,7 +168,7 @@ fn script_words() -> Vec<String> {
 #[derive(Default)]
 struct LastOutput(AtomicU64);
 
-fn run_with_typist(cmd: Command, bound: Duration, input: Input) -> Result<End> {
+fn run_with_typist(cmd: Command, bound: Duration, input: Input, status: PathBuf) -> Result<End> {
     let start = Instant::now();
     let mut qemu = Qemu::start(cmd)?;
     let mut to_guest = qemu.child().stdin.take().expect("standard input is piped");
@@ -192,6 +192,11 @@ fn run_with_typist(cmd: Command, bound: Duration, input: Input) -> Result<End> {
     });
     let quiet_for = move || start.elapsed().as_millis() as u64 - last.0.load(Ordering::Relaxed);
     std::thread::spawn(move || {
+        // What is typed before the shell has its terminal is lost. A guest that cannot report gets half a minute.
+        let ready = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains("ready"));
+        while !ready() && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         // The terminal holds 4095 bytes: never more than a line ahead, and that only after a pause in the output.
         while let Some(line) = input.next_line() {
             while quiet_for() < 100 {
