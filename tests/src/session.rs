@@ -237,19 +237,19 @@ fn exit_code(end: End, report: Option<&str>) -> u8 {
         }
         End::Exited(_) => match report {
             None => 0,
-            Some(text) => match text
-                .trim()
-                .strip_prefix("exit ")
-                .and_then(|code| code.parse().ok())
-            {
-                Some(code) => code,
-                None => {
-                    eprintln!("wake: the machine ended before the script did");
-                    NO_REPORT
-                }
-            },
+            Some(text) => reported_code(text).unwrap_or_else(|| {
+                eprintln!("wake: the machine ended before the script did");
+                NO_REPORT
+            }),
         },
     }
+}
+
+/// The exit code in the lines that a session reports.
+fn reported_code(report: &str) -> Option<u8> {
+    report
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("exit ")?.parse().ok())
 }
 
 /// Standard input, read by a thread of its own.
@@ -315,5 +315,18 @@ impl Input {
             waited += 1;
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reported_code;
+
+    #[test]
+    fn the_exit_code_is_found_in_the_report() {
+        assert_eq!(reported_code("ready\r\nexit 7\r\n"), Some(7));
+        assert_eq!(reported_code("exit 0\n"), Some(0));
+        assert_eq!(reported_code("ready\r\n"), None);
+        assert_eq!(reported_code(""), None);
     }
 }
