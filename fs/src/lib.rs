@@ -1,2 +1,50 @@
-//! TODO
+//! The virtual file system of Wake and the file systems that live in memory.
+//!
+//! Linux's four objects are here under Linux's names: a [`superblock`] is a mounted file system, an [`inode`] a file of it, a
+//! [`dentry`] a name that leads to an inode, and a [`file`](mod@file) an open description. [`mount`] joins file systems
+//! to one tree, [`namei`] walks paths through it and [`fdtable`] numbers a process's open files.
+//!
+//! Everything is a plain function that never waits: an operation that has nothing to do yet answers `EAGAIN` and
+//! says through [`poll`](mod@poll) when to try again. Copies go through [`iobuf`] and stop at the first missing user page, so they are
+//! allowed under spin locks. Identity, time and user memory come in as arguments or registered hooks; so
+//! the whole crate runs, and is tested, on the host.
+//!
+//! Lock order, outermost first: mount tree, rename, directory inode (by address), dentry cache bucket, dentry,
+//! inode attributes, mapping. The allocator's locks rank below all of them.
+//!
+//! Start reading at [`namei`].
 #![no_std]
+#![warn(missing_docs)]
+
+extern crate alloc;
+#[cfg(any(test, not(target_os = "none")))]
+extern crate std;
+
+pub mod cred;
+pub mod dentry;
+pub mod errno;
+pub mod fdtable;
+pub mod file;
+pub mod inode;
+pub mod iobuf;
+pub mod mapping;
+pub mod mount;
+pub mod page;
+pub mod poll;
+pub mod stat;
+pub mod superblock;
+pub mod sync;
+pub mod time;
+
+pub use cred::{Cap, Credentials};
+pub use dentry::Dentry;
+pub use errno::{Errno, Result};
+pub use fdtable::FdTable;
+pub use file::{DirSink, File, FileOps};
+pub use inode::{Inode, InodeOps};
+pub use iobuf::{Sink, SliceSink, SliceSource, Source, UserMemory};
+pub use mapping::Mapping;
+pub use mount::{FsContext, Mount, Path};
+pub use page::Page;
+pub use poll::{PollEvents, PollTable};
+pub use superblock::SuperBlock;

@@ -1,0 +1,266 @@
+//! Descriptor tables: the numbers by which a process knows its open files.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::file::File;
+use crate::sync::SpinLock;
+use crate::{Errno, Result};
+
+/// The largest table that `RLIMIT_NOFILE` may ask for (`fs.nr_open`).
+pub const NR_OPEN: u64 = 1024 * 1024;
+
+#[derive(Clone)]
+struct Slot {
+    file: Arc<File>,
+    cloexec: bool,
+}
+
+#[derive(Clone, Default)]
+struct Slots {
+    slots: Vec<Option<Slot>>,
+    /// No descriptor below this one is free.
+    lowest: usize,
+}
+
+/// The descriptor table of a process, shared by its threads.
+#[derive(Default)]
+pub struct FdTable {
+    inner: SpinLock<Slots>,
+}
+
+impl Slots {
+    /// Makes slot `fd` exist.
+    fn reserve(&mut self, fd: usize) -> Result<()> {
+        if fd >= self.slots.len() {
+            let want = (fd + 1).next_power_of_two().max(16);
+            self.slots
+                .try_reserve_exact(want - self.slots.len())
+                .map_err(|_| Errno::ENOMEM)?;
+            self.slots.resize_with(want, || None);
+        }
+        Ok(())
+    }
+
+    /// Returns the lowest free descriptor from `from` on.
+    fn lowest_free(&self, from: usize) -> usize {
+        let start = from.max(self.lowest);
+        match self
+            .slots
+            .get(start..)
+            .and_then(|s| s.iter().position(Option::is_none))
+        {
+            Some(at) => start + at,
+            None => self.slots.len().max(start),
+        }
+    }
+
+    fn insert(&mut self, fd: usize, file: Arc<File>, cloexec: bool) -> Option<Arc<File>> {
+        if fd == self.lowest {
+            self.lowest = fd + 1;
+        }
+        self.slots[fd]
+            .replace(Slot { file, cloexec })
+            .map(|old| old.file)
+    }
+
+    fn remove(&mut self, fd: usize) -> Option<Arc<File>> {
+        let slot = self.slots.get_mut(fd)?.take()?;
+        self.lowest = self.lowest.min(fd);
+        Some(slot.file)
+    }
+}
+
+/// Turns a descriptor argument into an index.
+fn index(fd: i32) -> Result<usize> {
+    usize::try_from(fd).map_err(|_| Errno::EBADF)
+}
+
+impl FdTable {
+    /// Makes an empty table.
+    pub fn new() -> FdTable {
+        FdTable::default()
+    }
+
+    /// Returns the file behind `fd`.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn get(&self, fd: i32) -> Result<Arc<File>> {
+        let inner = self.inner.lock();
+        match inner.slots.get(fd as usize) {
+            Some(Some(slot)) => Ok(slot.file.clone()),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// Gives `file` the lowest free descriptor from `from` on.
+    ///
+    /// # Errors
+    /// `EMFILE` if that is not below `limit` (`RLIMIT_NOFILE`); `EINVAL` if `from` is not (as `F_DUPFD` has it); `ENOMEM`.
+    pub fn install_from(
+        &self,
+        from: i32,
+        file: Arc<File>,
+        cloexec: bool,
+        limit: u64,
+    ) -> Result<i32> {
+        let from = usize::try_from(from).map_err(|_| Errno::EINVAL)?;
+        let limit = limit.min(NR_OPEN) as usize;
+        if from >= limit && from > 0 {
+            return Err(Errno::EINVAL);
+        }
+        let mut inner = self.inner.lock();
+        let fd = inner.lowest_free(from);
+        if fd >= limit {
+            return Err(Errno::EMFILE);
+        }
+        inner.reserve(fd)?;
+        inner.insert(fd, file, cloexec);
+        Ok(fd as i32)
+    }
+
+    /// Gives `file` the lowest free descriptor.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`.
+    #[inline]
+    pub fn install(&self, file: Arc<File>, cloexec: bool, limit: u64) -> Result<i32> {
+        self.install_from(0, file, cloexec, limit)
+    }
+
+    /// Makes `fd` mean `file` (`dup2`, `dup3`) and returns the file it meant before, for the caller to close.
+    ///
+    /// # Errors
+    /// `EBADF` if `fd` is not below `limit`; `ENOMEM`.
+    pub fn replace(
+        &self,
+        fd: i32,
+        file: Arc<File>,
+        cloexec: bool,
+        limit: u64,
+    ) -> Result<Option<Arc<File>>> {
+        let fd = index(fd)?;
+        if fd as u64 >= limit.min(NR_OPEN) {
+            return Err(Errno::EBADF);
+        }
+        let mut inner = self.inner.lock();
+        inner.reserve(fd)?;
+        Ok(inner.insert(fd, file, cloexec))
+    }
+
+    /// Frees `fd` and returns the file, for the caller to close.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn remove(&self, fd: i32) -> Result<Arc<File>> {
+        let fd = index(fd)?;
+        self.inner.lock().remove(fd).ok_or(Errno::EBADF)
+    }
+
+    /// Tells whether `fd` is closed by `execve`.
+    pub fn cloexec(&self, fd: i32) -> Result<bool> {
+        let fd = index(fd)?;
+        self.inner
+            .lock()
+            .slots
+            .get(fd)
+            .and_then(Option::as_ref)
+            .map(|s| s.cloexec)
+            .ok_or(Errno::EBADF)
+    }
+
+    /// Sets whether `fd` is closed by `execve`.
+    pub fn set_cloexec(&self, fd: i32, cloexec: bool) -> Result<()> {
+        let fd = index(fd)?;
+        let mut inner = self.inner.lock();
+        inner
+            .slots
+            .get_mut(fd)
+            .and_then(Option::as_mut)
+            .map(|s| s.cloexec = cloexec)
+            .ok_or(Errno::EBADF)
+    }
+
+    /// Takes out the first descriptor in `range` that `pick` chooses.
+    fn take_next(
+        &self,
+        from: usize,
+        last: usize,
+        pick: impl Fn(&Slot) -> bool,
+    ) -> Option<(usize, Arc<File>)> {
+        let mut inner = self.inner.lock();
+        let end = inner.slots.len().min(last.saturating_add(1));
+        let fd = (from..end).find(|&fd| inner.slots[fd].as_ref().is_some_and(&pick))?;
+        inner.remove(fd).map(|file| (fd, file))
+    }
+
+    /// Frees every descriptor in `first..=last` (`close_range`), handing each file to `close`.
+    pub fn close_range(&self, first: u32, last: u32, mut close: impl FnMut(Arc<File>)) {
+        let mut from = first as usize;
+        while let Some((fd, file)) = self.take_next(from, last as usize, |_| true) {
+            from = fd + 1;
+            close(file);
+        }
+    }
+
+    /// Marks every descriptor in `first..=last` as closed by `execve` (`CLOSE_RANGE_CLOEXEC`).
+    pub fn cloexec_range(&self, first: u32, last: u32) {
+        let mut inner = self.inner.lock();
+        let end = inner.slots.len().min((last as usize).saturating_add(1));
+        let range = inner.slots.get_mut(first as usize..end);
+        range
+            .into_iter()
+            .flatten()
+            .flatten()
+            .for_each(|slot| slot.cloexec = true);
+    }
+
+    /// Frees every descriptor that `execve` closes, handing each file to `close`.
+    pub fn close_on_exec(&self, mut close: impl FnMut(Arc<File>)) {
+        let mut from = 0;
+        while let Some((fd, file)) = self.take_next(from, usize::MAX, |slot| slot.cloexec) {
+            from = fd + 1;
+            close(file);
+        }
+    }
+
+    /// Makes a copy for `fork`.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn duplicate(&self) -> Result<FdTable> {
+        let inner = self.inner.lock();
+        let used = inner
+            .slots
+            .iter()
+            .rposition(Option::is_some)
+            .map_or(0, |last| last + 1);
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(used).map_err(|_| Errno::ENOMEM)?;
+        slots.extend_from_slice(&inner.slots[..used]);
+        Ok(FdTable {
+            inner: SpinLock::new(Slots {
+                slots,
+                lowest: inner.lowest.min(used),
+            }),
+        })
+    }
+
+    /// Returns the first open descriptor from `from` on, with its file; for `/proc/PID/fd`.
+    pub fn next_open(&self, from: i32) -> Option<(i32, Arc<File>)> {
+        let inner = self.inner.lock();
+        let from = usize::try_from(from).ok()?;
+        let at = inner.slots.get(from..)?.iter().position(Option::is_some)?;
+        inner.slots[from + at]
+            .as_ref()
+            .map(|s| ((from + at) as i32, s.file.clone()))
+    }
+
+    /// Returns the number of slots, for `FDSize` of `/proc/PID/status`.
+    pub fn capacity(&self) -> usize {
+        self.inner.lock().slots.len().max(64)
+    }
+}

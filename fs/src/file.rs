@@ -1,0 +1,465 @@
+//! Open descriptions: [`File`] and what a file can do, [`FileOps`].
+//!
+//! Every operation is a non-blocking attempt. One that has nothing to do answers `EAGAIN`, whatever `O_NONBLOCK` says;
+//! whether to wait then, on what [`FileOps::poll`] registers, is the caller's decision.
+
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::inode::{Inode, S_IFMT, S_IFREG};
+use crate::iobuf::{Sink, Source, UserMemory};
+use crate::mapping::Mapping;
+use crate::mount::Path;
+use crate::poll::{PollEvents, PollTable};
+use crate::sync::SpinLock;
+use crate::{Errno, Result};
+
+/// Open flags of `open(2)` on x86-64.
+#[allow(missing_docs, reason = "the names are those of open(2)")]
+pub mod oflag {
+    pub const O_ACCMODE: u32 = 0o3;
+    pub const O_RDONLY: u32 = 0o0;
+    pub const O_WRONLY: u32 = 0o1;
+    pub const O_RDWR: u32 = 0o2;
+    pub const O_CREAT: u32 = 0o100;
+    pub const O_EXCL: u32 = 0o200;
+    pub const O_NOCTTY: u32 = 0o400;
+    pub const O_TRUNC: u32 = 0o1000;
+    pub const O_APPEND: u32 = 0o2000;
+    pub const O_NONBLOCK: u32 = 0o4000;
+    pub const O_DSYNC: u32 = 0o10000;
+    pub const O_ASYNC: u32 = 0o20000;
+    pub const O_DIRECT: u32 = 0o40000;
+    pub const O_LARGEFILE: u32 = 0o100000;
+    pub const O_DIRECTORY: u32 = 0o200000;
+    pub const O_NOFOLLOW: u32 = 0o400000;
+    pub const O_NOATIME: u32 = 0o1000000;
+    pub const O_CLOEXEC: u32 = 0o2000000;
+    pub const O_SYNC: u32 = 0o4010000;
+    pub const O_PATH: u32 = 0o10000000;
+    pub const O_TMPFILE: u32 = 0o20200000;
+    /// What `fcntl(F_SETFL)` may change.
+    pub const SETFL_MASK: u32 = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
+}
+use oflag::*;
+
+/// `lseek` origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// From the start.
+    Set,
+    /// From the current position.
+    Current,
+    /// From the end.
+    End,
+    /// The next data at or after.
+    Data,
+    /// The next hole at or after.
+    Hole,
+}
+
+impl Whence {
+    /// Decodes `lseek`'s third argument.
+    pub fn from_raw(raw: u32) -> Result<Whence> {
+        Ok(match raw {
+            0 => Whence::Set,
+            1 => Whence::Current,
+            2 => Whence::End,
+            3 => Whence::Data,
+            4 => Whence::Hole,
+            _ => return Err(Errno::EINVAL),
+        })
+    }
+}
+
+/// Takes directory entries: the buffer of a `getdents64`.
+pub trait DirSink {
+    /// Takes one entry; `next` is the position behind it, `kind` a `DT_*` value. `false` means that it did not fit.
+    fn emit(&mut self, ino: u64, next: u64, kind: u8, name: &[u8]) -> bool;
+}
+
+/// The operations of an open file; each default is what Linux answers for a file without it.
+pub trait FileOps: Any + Send + Sync {
+    /// Reads at `*pos` and moves it.
+    fn read(&self, file: &File, pos: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
+        let _ = (file, pos, buf);
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes at `*pos` and moves it; a file opened with `O_APPEND` moves it to its end first.
+    fn write(&self, file: &File, pos: &mut u64, buf: &mut dyn Source) -> Result<usize> {
+        let _ = (file, pos, buf);
+        Err(Errno::EINVAL)
+    }
+
+    /// Returns the events that hold now and, with a table, registers for the next change.
+    ///
+    /// Registration comes before the look, so that no change falls between.
+    fn poll(&self, file: &File, table: Option<&mut PollTable<'_>>) -> PollEvents {
+        let _ = (file, table);
+        PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM
+    }
+
+    /// Does a device-specific request.
+    fn ioctl(&self, file: &File, cmd: u32, arg: u64, mem: &dyn UserMemory) -> Result<u64> {
+        let _ = (file, cmd, arg, mem);
+        Err(Errno::ENOTTY)
+    }
+
+    /// Emits directory entries from `*pos` on and moves it.
+    fn readdir(&self, file: &File, pos: &mut u64, sink: &mut dyn DirSink) -> Result<()> {
+        let _ = (file, pos, sink);
+        Err(Errno::ENOTDIR)
+    }
+
+    /// Computes the position `offset` from `whence`; `pos` is the current one.
+    fn seek(&self, file: &File, pos: u64, offset: i64, whence: Whence) -> Result<u64> {
+        generic_seek(pos, file.inode().size(), offset, whence)
+    }
+
+    /// Returns the page cache to map.
+    fn mmap(&self, file: &File) -> Result<Arc<Mapping>> {
+        let _ = file;
+        Err(Errno::ENODEV)
+    }
+
+    /// Brings data (and metadata unless `data_only`) to stable storage.
+    fn fsync(&self, file: &File, data_only: bool) -> Result<()> {
+        let _ = (file, data_only);
+        Err(Errno::EINVAL)
+    }
+
+    /// Allocates, zeroes or frees a range (`FALLOC_FL_*`).
+    fn fallocate(&self, file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
+        let _ = (file, mode, offset, len);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Tells, after `open` without `O_NONBLOCK`, whether the open is complete (a FIFO waits for its peer); with a
+    /// table, registers for the change.
+    fn open_complete(&self, file: &File, table: Option<&mut PollTable<'_>>) -> bool {
+        let _ = (file, table);
+        true
+    }
+
+    /// Runs when a descriptor is closed, also when others stay.
+    fn flush(&self, file: &File) -> Result<()> {
+        let _ = file;
+        Ok(())
+    }
+
+    /// Runs once, when the last reference is gone.
+    fn release(&self, file: &File) {
+        let _ = file;
+    }
+
+    /// Tells that new `flags` were set by `fcntl(F_SETFL)`; may refuse them.
+    fn check_flags(&self, file: &File, flags: u32) -> Result<()> {
+        let _ = (file, flags);
+        Ok(())
+    }
+
+    /// Adds lines to `/proc/PID/fdinfo/N`.
+    fn show_fdinfo(&self, file: &File, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = (file, out);
+        Ok(())
+    }
+}
+
+/// Computes a seek in a file of `size` bytes without holes.
+pub fn generic_seek(pos: u64, size: u64, offset: i64, whence: Whence) -> Result<u64> {
+    let base = match whence {
+        Whence::Set => 0,
+        Whence::Current => pos as i64,
+        Whence::End => size as i64,
+        Whence::Data | Whence::Hole => {
+            if offset < 0 || offset as u64 >= size {
+                return Err(Errno::ENXIO);
+            }
+            return Ok(if whence == Whence::Data {
+                offset as u64
+            } else {
+                size
+            });
+        }
+    };
+    match base.checked_add(offset) {
+        Some(to) if to >= 0 => Ok(to as u64),
+        Some(_) => Err(Errno::EINVAL),
+        None => Err(Errno::EOVERFLOW),
+    }
+}
+
+const MODE_READ: u32 = 1;
+const MODE_WRITE: u32 = 2;
+const MODE_STREAM: u32 = 4;
+const MODE_NOSEEK: u32 = 8;
+const MODE_PATH: u32 = 16;
+
+/// Tells how a file treats its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positioning {
+    /// Has a position that can be moved: regular files, directories, most devices.
+    Seekable,
+    /// Has no position at all; `lseek` and `pread` answer `ESPIPE`: pipes, sockets, terminals.
+    Stream,
+}
+
+/// An open description: what `dup` and `fork` share.
+pub struct File {
+    ops: Arc<dyn FileOps>,
+    path: Path,
+    inode: Arc<Inode>,
+    mode: u32,
+    /// `O_*` status flags; the access mode is fixed, the rest changes by `F_SETFL`.
+    flags: AtomicU32,
+    pos: SpinLock<u64>,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("ino", &self.inode.ino())
+            .field("flags", &self.flags())
+            .finish_non_exhaustive()
+    }
+}
+
+impl File {
+    /// Makes an open description of `path` with the operations `ops`.
+    ///
+    /// `flags` are those of `open(2)`; only the access mode and status flags are kept.
+    pub fn new(
+        ops: Arc<dyn FileOps>,
+        path: Path,
+        flags: u32,
+        positioning: Positioning,
+    ) -> Result<Arc<File>> {
+        let inode = path.dentry.inode().cloned().ok_or(Errno::ENOENT)?;
+        let mut mode = match flags & O_ACCMODE {
+            _ if flags & O_PATH != 0 => MODE_PATH,
+            O_RDONLY => MODE_READ,
+            O_WRONLY => MODE_WRITE,
+            O_RDWR => MODE_READ | MODE_WRITE,
+            _ => 0, // Access mode 3 allows ioctl only.
+        };
+        if positioning == Positioning::Stream {
+            mode |= MODE_STREAM | MODE_NOSEEK;
+        }
+        let flags = AtomicU32::new(flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
+        Ok(Arc::new(File {
+            ops,
+            path,
+            inode,
+            mode,
+            flags,
+            pos: SpinLock::new(0),
+        }))
+    }
+
+    /// Returns the operations.
+    #[inline]
+    pub fn ops(&self) -> &Arc<dyn FileOps> {
+        &self.ops
+    }
+
+    /// Returns the operations as the concrete type `T`, if they are one.
+    pub fn ops_as<T: FileOps>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.ops;
+        any.downcast_ref()
+    }
+
+    /// Returns the path that was opened.
+    #[inline]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the inode.
+    #[inline]
+    pub fn inode(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+
+    /// Returns the status flags with the access mode.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Sets the flags that `fcntl(F_SETFL)` may set and keeps the others.
+    pub fn set_flags(&self, flags: u32) -> Result<()> {
+        self.ops.check_flags(self, flags)?;
+        let _ = self
+            .flags
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+                Some(old & !SETFL_MASK | flags & SETFL_MASK)
+            });
+        Ok(())
+    }
+
+    /// Tells whether `O_NONBLOCK` is set.
+    #[inline]
+    pub fn nonblocking(&self) -> bool {
+        self.flags() & O_NONBLOCK != 0
+    }
+
+    /// Tells whether it is open for reading.
+    #[inline]
+    pub fn readable(&self) -> bool {
+        self.mode & MODE_READ != 0
+    }
+
+    /// Tells whether it is open for writing.
+    #[inline]
+    pub fn writable(&self) -> bool {
+        self.mode & MODE_WRITE != 0
+    }
+
+    /// Tells whether it was opened with `O_PATH`, so that almost every call on it answers `EBADF`.
+    #[inline]
+    pub fn is_path(&self) -> bool {
+        self.mode & MODE_PATH != 0
+    }
+
+    /// Reads at the file's position.
+    ///
+    /// # Errors
+    /// `EBADF` if it is not open for reading, `EAGAIN` if there is nothing yet, and the operation's own.
+    pub fn read(&self, buf: &mut dyn Sink) -> Result<usize> {
+        if !self.readable() {
+            return Err(Errno::EBADF);
+        }
+        if self.mode & MODE_STREAM != 0 {
+            return self.ops.read(self, &mut 0, buf);
+        }
+        let mut pos = self.pos.lock();
+        self.ops.read(self, &mut pos, buf)
+    }
+
+    /// Writes at the file's position, or at its end with `O_APPEND`.
+    ///
+    /// # Errors
+    /// `EBADF` if it is not open for writing, `EAGAIN` if there is no room yet, and the operation's own.
+    pub fn write(&self, buf: &mut dyn Source) -> Result<usize> {
+        if !self.writable() {
+            return Err(Errno::EBADF);
+        }
+        if self.mode & MODE_STREAM != 0 {
+            return self.ops.write(self, &mut 0, buf);
+        }
+        let mut pos = self.pos.lock();
+        self.ops.write(self, &mut pos, buf)
+    }
+
+    /// Reads at `pos` and leaves the file's position alone.
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, else as [`read`](File::read).
+    pub fn pread(&self, mut pos: u64, buf: &mut dyn Sink) -> Result<usize> {
+        if self.mode & MODE_NOSEEK != 0 {
+            return Err(Errno::ESPIPE);
+        }
+        if !self.readable() {
+            return Err(Errno::EBADF);
+        }
+        self.ops.read(self, &mut pos, buf)
+    }
+
+    /// Writes at `pos` (at the end with `O_APPEND`, as Linux does) and leaves the file's position alone.
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, else as [`write`](File::write).
+    pub fn pwrite(&self, mut pos: u64, buf: &mut dyn Source) -> Result<usize> {
+        if self.mode & MODE_NOSEEK != 0 {
+            return Err(Errno::ESPIPE);
+        }
+        if !self.writable() {
+            return Err(Errno::EBADF);
+        }
+        self.ops.write(self, &mut pos, buf)
+    }
+
+    /// Moves the position.
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, `EINVAL` below zero, `EOVERFLOW`, `ENXIO` for data or hole past the end.
+    pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64> {
+        if self.mode & MODE_NOSEEK != 0 {
+            return Err(Errno::ESPIPE);
+        }
+        let mut pos = self.pos.lock();
+        *pos = self.ops.seek(self, *pos, offset, whence)?;
+        Ok(*pos)
+    }
+
+    /// Returns the position.
+    pub fn pos(&self) -> u64 {
+        *self.pos.lock()
+    }
+
+    /// Emits directory entries at the file's position.
+    ///
+    /// # Errors
+    /// `ENOTDIR`; `ENOENT` in a directory that was removed.
+    pub fn readdir(&self, sink: &mut dyn DirSink) -> Result<()> {
+        let mut pos = self.pos.lock();
+        self.ops.readdir(self, &mut pos, sink)
+    }
+
+    /// Returns the events that hold; registers in `table` for the next change.
+    pub fn poll(&self, table: Option<&mut PollTable<'_>>) -> PollEvents {
+        self.ops.poll(self, table)
+    }
+
+    /// Applies `RLIMIT_FSIZE` to a write of `len` bytes at `pos` (`None`: the file's position): returns how many are allowed.
+    ///
+    /// # Errors
+    /// `EFBIG` if not even one is; the caller then sends `SIGXFSZ`.
+    pub fn limit_write(&self, pos: Option<u64>, len: usize, limit: u64) -> Result<usize> {
+        if limit == u64::MAX || self.inode.mode() & S_IFMT != S_IFREG {
+            return Ok(len);
+        }
+        let at = if self.flags() & O_APPEND != 0 {
+            self.inode.size()
+        } else {
+            pos.unwrap_or_else(|| self.pos())
+        };
+        match limit.checked_sub(at) {
+            None | Some(0) if len > 0 => Err(Errno::EFBIG),
+            left => Ok(len.min(left.unwrap_or(0).min(usize::MAX as u64) as usize)),
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.mode & MODE_PATH == 0 {
+            let ops = self.ops.clone();
+            ops.release(self);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generic_seek_errors() {
+        assert_eq!(
+            generic_seek(10, 100, -11, Whence::Current),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            generic_seek(10, 100, i64::MAX, Whence::End),
+            Err(Errno::EOVERFLOW)
+        );
+        assert_eq!(generic_seek(10, 100, 5, Whence::End), Ok(105));
+        assert_eq!(generic_seek(0, 100, 100, Whence::Data), Err(Errno::ENXIO));
+        assert_eq!(generic_seek(0, 100, 99, Whence::Hole), Ok(100));
+        assert_eq!(generic_seek(0, 100, 99, Whence::Data), Ok(99));
+    }
+}
