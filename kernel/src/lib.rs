@@ -7,6 +7,7 @@
 #[cfg(target_os = "none")]
 pub mod arch;
 pub mod boot;
+pub mod calendar;
 pub mod cmdline;
 #[cfg(target_os = "none")]
 pub mod panic;

@@ -17,8 +17,6 @@ use core::ops::Range;
 pub const PAGE_SIZE: u64 = 4096;
 /// Where the direct map of physical memory starts.
 pub const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
-/// The most memory that the direct map has room for: 64 TiB.
-pub const DIRECT_MAP_SIZE: u64 = 1 << 46;
 /// Start of the area for kernel stacks and mapped device registers.
 pub const VMALLOC_START: u64 = 0xffff_c900_0000_0000;
 /// End of that area: two top-level entries, 1 TiB.

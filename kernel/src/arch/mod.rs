@@ -3,6 +3,8 @@
 pub mod cpu;
 pub mod fixmap;
 pub mod layout;
+pub mod power;
+pub mod rtc;
 pub mod serial;
 
 /// Stops this CPU for good.

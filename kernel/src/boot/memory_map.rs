@@ -48,6 +48,9 @@ impl PhysRange {
 }
 
 const FRAME: u64 = 4096;
+const LARGE_FRAME: u64 = 2 << 20;
+/// The most memory that the direct map has room for: 64 TiB.
+const DIRECT_MAP_SIZE: u64 = 1 << 46;
 
 const fn align_up(value: u64, to: u64) -> u64 {
     value.saturating_add(to - 1) & !(to - 1)
@@ -209,6 +212,23 @@ impl MemoryMap {
         })
     }
 
+    /// What the direct map covers: all that is or holds memory, and the rest of the 2 MiB around it, where firmware
+    /// likes to keep its tables. In the order of the addresses, none twice.
+    pub fn direct_mapped(&self) -> impl Iterator<Item = PhysRange> + '_ {
+        let mut done = 0;
+        let backed = |region: &&Region| {
+            matches!(region.kind, Kind::Usable | Kind::AcpiTables | Kind::AcpiNvs)
+                && !region.range.is_empty()
+        };
+        self.regions().iter().filter(backed).map(move |region| {
+            let PhysRange { start, end } = region.range;
+            let end = align_up(end, LARGE_FRAME).min(DIRECT_MAP_SIZE);
+            let range = PhysRange::new((start & !(LARGE_FRAME - 1)).max(done), end);
+            done = done.max(end);
+            range
+        })
+    }
+
     /// The largest free range that lies beneath `limit`.
     pub fn largest_free_below(&self, limit: u64) -> Option<PhysRange> {
         let below = self
@@ -341,6 +361,33 @@ mod tests {
         map.limit(0x4000);
         assert_eq!(free(&map), [(0, 0x4000)]);
         assert_eq!(map.regions()[1].range.len(), 0x1000);
+    }
+
+    #[test]
+    fn the_direct_map_covers_what_surrounds_memory_once() {
+        let map = map(
+            &[
+                (0, 0x9_fc00, 1),
+                (0x10_0000, 0x3f_0000, 1),
+                (0x3f_0000, 0x3f_8000, 3),
+                (0x50_0000, 0x60_0000, 2),
+                (0x1_0010_0000, 0x1_0020_0000, 1),
+            ],
+            &[],
+        );
+        let ranges: Vec<_> = map
+            .direct_mapped()
+            .filter(|range| !range.is_empty())
+            .map(|range| (range.start, range.end))
+            .collect();
+        assert_eq!(
+            ranges,
+            [
+                (0, 0x20_0000),
+                (0x20_0000, 0x40_0000),
+                (0x1_0000_0000, 0x1_0020_0000)
+            ]
+        );
     }
 
     #[test]

@@ -4,9 +4,13 @@
 //! there. What the loader told stays readable in [`info`].
 
 #[cfg(target_os = "none")]
+pub mod acpi;
+pub mod aml;
+#[cfg(target_os = "none")]
 mod early_alloc;
 #[cfg(target_os = "none")]
 mod entry;
+pub mod list;
 pub mod memory_map;
 #[cfg(target_os = "none")]
 mod paging;
@@ -15,5 +19,7 @@ mod start;
 #[cfg(target_os = "none")]
 pub mod start_info;
 
+#[cfg(target_os = "none")]
+use start::map_firmware;
 #[cfg(target_os = "none")]
 pub use start::{BootInfo, info, kernel_pml4, memory_map};

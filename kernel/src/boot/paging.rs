@@ -8,11 +8,10 @@
 #![allow(unsafe_code, reason = "page tables")]
 
 use super::early_alloc::EarlyAllocator;
-use super::memory_map::{Kind, MemoryMap, PhysRange};
+use super::memory_map::{MemoryMap, PhysRange};
 use crate::arch::cpu::Features;
 use crate::arch::layout::{
-    self, DIRECT_MAP, DIRECT_MAP_SIZE, FIXMAP, PAGE_SIZE, VMALLOC_END, VMALLOC_START,
-    image_to_phys, phys_to_virt,
+    self, DIRECT_MAP, FIXMAP, PAGE_SIZE, VMALLOC_END, VMALLOC_START, image_to_phys, phys_to_virt,
 };
 
 const PRESENT: u64 = 1;
@@ -79,7 +78,6 @@ impl Builder<'_> {
         }
     }
 
-    /// Maps all that is memory, and the rest of the 2 MiB around it, where firmware likes to keep its tables.
     fn map_memory(&mut self, map: &MemoryMap) {
         let read_only = PhysRange::new(
             image_to_phys(layout::text().start),
@@ -87,18 +85,7 @@ impl Builder<'_> {
         );
         let read_write = WRITABLE | self.no_execute;
         let largest = if self.features.gib_pages { GIB } else { MIB2 };
-        let mut done = 0;
-        for region in map.regions() {
-            if !matches!(region.kind, Kind::Usable | Kind::AcpiTables | Kind::AcpiNvs) {
-                continue;
-            }
-            let end = region
-                .range
-                .end
-                .div_ceil(MIB2)
-                .saturating_mul(MIB2)
-                .min(DIRECT_MAP_SIZE);
-            let range = PhysRange::new((region.range.start & !(MIB2 - 1)).max(done), end);
+        for range in map.direct_mapped() {
             let cut = |from: u64, to: u64| PhysRange::new(range.start.max(from), range.end.min(to));
             for (piece, bits) in [
                 (cut(0, read_only.start), read_write),
@@ -107,7 +94,6 @@ impl Builder<'_> {
             ] {
                 self.map(DIRECT_MAP + piece.start, piece, bits, largest);
             }
-            done = done.max(range.end);
         }
     }
 

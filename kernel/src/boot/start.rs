@@ -61,13 +61,30 @@ impl BootInfo {
 /// # Panics
 /// Before the boot CPU has read it.
 pub fn info() -> &'static BootInfo {
-    INFO.try_get().ok().expect("the start info is read first")
+    INFO.try_get().expect("the start info is read first")
 }
 
 /// The free ranges of physical memory, for the frame allocator to take over: without the image, the initial RAM disk, the
 /// boot page tables and the first MiB.
 pub fn memory_map() -> impl Iterator<Item = PhysRange> {
     info().memory().free()
+}
+
+/// The virtual address of something that the firmware has at `phys`: in the direct map where that reaches, else in a
+/// mapping of its own.
+///
+/// # Panics
+/// If there is no room for the mapping.
+pub(super) fn map_firmware(phys: u64, len: u64) -> u64 {
+    let wanted = PhysRange::new(phys, phys.saturating_add(len));
+    if info()
+        .memory()
+        .direct_mapped()
+        .any(|range| range.contains(wanted))
+    {
+        return layout::phys_to_virt(phys);
+    }
+    crate::arch::fixmap::map_device(phys, len).expect("the firmware's tables fit in the fixmap")
 }
 
 /// Physical address of the kernel's top page table, whose upper half every address space copies.
@@ -93,9 +110,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
             region.kind.name()
         );
     }
-    for range in memory_map() {
-        log::info!("free {:#x}-{:#x}", range.start, range.end);
-    }
+    super::acpi::init();
     panic!("nothing to run");
 }
 
