@@ -9,7 +9,10 @@ pub mod arch;
 pub mod boot;
 pub mod calendar;
 pub mod cmdline;
+#[cfg(any(not(target_os = "none"), feature = "ktest"))]
+pub mod ktest;
 #[cfg(target_os = "none")]
 pub mod panic;
 #[cfg(target_os = "none")]
 pub mod printk;
+pub mod symbols;
