@@ -4,6 +4,8 @@
 //! `x86_64-unknown-none` alone. Start reading at `boot`.
 #![cfg_attr(target_os = "none", no_std)]
 
+extern crate alloc;
+
 #[cfg(target_os = "none")]
 pub mod arch;
 pub mod boot;
@@ -11,6 +13,7 @@ pub mod calendar;
 pub mod cmdline;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
 pub mod ktest;
+pub mod mm;
 #[cfg(target_os = "none")]
 pub mod panic;
 #[cfg(target_os = "none")]

@@ -1,0 +1,35 @@
+//! Memory: frames, kernel memory, page tables and user address spaces.
+//!
+//! From the bottom up:
+//! - [`phys`]: physical addresses and the direct map; [`frame`]: a descriptor for each frame, and who counts what in it.
+//! - [`buddy`] and [`page_alloc`]: the frame allocator, with zones, watermarks and a stack of frames per CPU.
+//! - [`slab`] and [`heap`]: small objects, and with them the Rust global allocator; [`vmalloc`]: kernel stacks and device
+//!   registers in a virtual area of their own.
+//! - [`pagetable`]: the tables of the CPU; [`vma`]: what a user has mapped where; [`space`]: both together, an address
+//!   space with its system calls and faults. Start reading there.
+//!
+//! On the host everything here runs on a block of the test's own memory ([`phys`]); only loading a page table and flushing
+//! a TLB do nothing.
+//!
+//! # Contexts and locks
+//! Everything is called from tasks; frames and objects may be allocated and freed in softirqs too, never in hard
+//! interrupts. Lock order, outermost first: address space, page cache, vmalloc area, slab cache, zone.
+
+pub mod buddy;
+pub mod frame;
+pub mod heap;
+pub mod init;
+pub mod page_alloc;
+pub mod percpu;
+pub mod phys;
+pub mod slab;
+pub mod space;
+mod sync;
+pub mod vmalloc;
+
+pub use frame::{Gfp, admit};
+pub use init::init;
+pub use phys::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, phys_to_virt};
+pub use space::{
+    Access, AddressSpace, Backing, Fault, FileBacking, Limits, MapFlags, MapRequest, Prot,
+};

@@ -1,0 +1,3 @@
+//! The locks and guards of this module, from one place.
+
+pub use fs::sync::SpinLock;
