@@ -1,0 +1,203 @@
+//! One CPU's run queue: the classes in their order.
+
+use alloc::boxed::Box;
+
+use crate::node::Node;
+use crate::policy::Policy;
+use crate::{fair, rt};
+
+/// Why a task becomes runnable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// It has just been made.
+    New,
+    /// What it waited for has happened.
+    Event,
+    /// It comes from another CPU's queue.
+    Migrated,
+}
+
+/// How a task's turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It waits for something: the caller keeps the node.
+    Sleeps,
+    /// Another was to run first, or its slice was over.
+    Preempted,
+    /// It gave the CPU away by `sched_yield(2)`.
+    Yielded,
+}
+
+/// The runnable tasks of one CPU but for the running one, in the order in which they are to run.
+///
+/// Owner CPU only, with preemption off. Times are in ns of one monotonic clock.
+#[derive(Debug)]
+pub struct RunQueue<T> {
+    rt: rt::Queue<T>,
+    fair: fair::Queue<T>,
+    /// When the running task was last charged.
+    charged_at: u64,
+    /// The running task's round-robin slice ran out: it goes to the tail.
+    slice_over: bool,
+}
+
+impl<T> Default for RunQueue<T> {
+    fn default() -> Self {
+        Self {
+            rt: rt::Queue::default(),
+            fair: fair::Queue::default(),
+            charged_at: 0,
+            slice_over: false,
+        }
+    }
+}
+
+impl<T> RunQueue<T> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tasks that wait to run.
+    pub fn len(&self) -> usize {
+        self.rt.len() + self.fair.len()
+    }
+
+    /// Whether nothing waits to run.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.fair.is_empty() && self.rt.is_empty()
+    }
+
+    /// Adds a task that has become runnable. `running` is the node of the task that runs now, if one does; it is
+    /// charged first, so that the newcomer is placed against the present. Whether the running task is to make way.
+    pub fn enqueue(
+        &mut self,
+        mut node: Box<Node<T>>,
+        item: T,
+        why: Wake,
+        running: Option<&mut Node<T>>,
+        now: u64,
+    ) -> bool {
+        let running = match running {
+            Some(r) => {
+                self.charge(r, now);
+                Some(&*r)
+            }
+            None => None,
+        };
+        node.item = Some(item);
+        if node.policy.is_realtime() {
+            self.rt.insert(node, false);
+        } else {
+            self.fair.place(
+                &mut node,
+                running.filter(|r| !r.policy.is_realtime()),
+                why == Wake::New,
+            );
+            self.fair.insert(node);
+        }
+        running.is_some_and(|r| {
+            self.should_preempt(r) || (!r.policy.is_realtime() && self.fair.preempts(r))
+        })
+    }
+
+    /// Takes the task that is to run next, and starts its turn.
+    pub fn pick(&mut self, now: u64) -> Option<(Box<Node<T>>, T)> {
+        let mut node = match self.rt.take_next() {
+            Some(node) => node,
+            None => self.fair.take_next()?,
+        };
+        self.charged_at = now;
+        self.slice_over = false;
+        let item = node.item.take().expect("a queued node carries its item");
+        Some((node, item))
+    }
+
+    /// Ends a turn: the node goes back into the order unless the task sleeps, in which case the caller gets it back.
+    pub fn put(
+        &mut self,
+        mut node: Box<Node<T>>,
+        item: T,
+        outcome: Outcome,
+        now: u64,
+    ) -> Option<(Box<Node<T>>, T)> {
+        self.charge(&mut node, now);
+        if outcome == Outcome::Sleeps {
+            if !node.policy.is_realtime() {
+                self.fair.leave(&mut node);
+            }
+            return Some((node, item));
+        }
+        node.item = Some(item);
+        if node.policy.is_realtime() {
+            self.rt
+                .insert(node, outcome == Outcome::Preempted && !self.slice_over);
+        } else {
+            if outcome == Outcome::Yielded {
+                // Renounce what is left of the slice: the deadline moves one slice on, as Linux's yield does.
+                node.fair.deadline = node
+                    .fair
+                    .deadline
+                    .wrapping_add(node.weight.scale(fair::SLICE_NS));
+            }
+            self.fair.insert(node);
+        }
+        None
+    }
+
+    /// Charges the running task for the time since it was last charged.
+    pub fn charge(&mut self, running: &mut Node<T>, now: u64) {
+        let delta = now.saturating_sub(self.charged_at);
+        self.charged_at = now;
+        running.sum_exec_ns += delta;
+        let over = if running.policy.is_realtime() {
+            self.rt.charge(running, delta)
+        } else {
+            fair::Queue::charge(running, delta)
+        };
+        self.slice_over |= over;
+    }
+
+    /// Whether the running task is to make way for one of a higher class or priority, or because its slice is over and
+    /// others wait. Within its slice a fair task makes way only to a newcomer, see [`enqueue`](Self::enqueue). Charge
+    /// first.
+    pub fn should_preempt(&self, running: &Node<T>) -> bool {
+        let top = self.rt.top_priority();
+        if running.policy.is_realtime() {
+            return top > running.policy.priority()
+                || (self.slice_over && top == running.policy.priority());
+        }
+        top > 0 || (!self.fair.is_empty() && self.slice_over)
+    }
+
+    /// Nanoseconds after which the running task's slice is over; `None` while nobody would run instead.
+    pub fn slice_left_ns(&self, running: &Node<T>) -> Option<u64> {
+        match running.policy {
+            Policy::Fifo { .. } => None,
+            Policy::RoundRobin { priority } => {
+                (self.rt.top_priority() >= priority).then_some(running.rt.slice_ns)
+            }
+            _ if self.is_empty() => None,
+            _ => Some(fair::Queue::slice_left_ns(running).max(1)),
+        }
+    }
+
+    /// Takes some waiting task that `matches`: to change its attributes, or to move it to another CPU.
+    pub fn take_where(
+        &mut self,
+        matches: impl Fn(&T, &Node<T>) -> bool,
+    ) -> Option<(Box<Node<T>>, T)> {
+        let hit = |n: &Node<T>| n.item.as_ref().is_some_and(|item| matches(item, n));
+        let mut node = match self.rt.take_where(hit) {
+            Some(node) => node,
+            None => {
+                let mut node = self.fair.take_where(hit)?;
+                self.fair.leave(&mut node);
+                node
+            }
+        };
+        let item = node.item.take()?;
+        Some((node, item))
+    }
+}
