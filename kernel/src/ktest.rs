@@ -136,7 +136,7 @@ impl<'a> Selection<'a> {
     }
 
     /// The tests of `all` that are selected, in order.
-    pub fn pick<'t>(self, all: &'t [KernelTest]) -> impl Iterator<Item = &'t KernelTest> {
+    pub fn pick(self, all: &[KernelTest]) -> impl Iterator<Item = &KernelTest> {
         let start = self
             .after
             .and_then(|after| all.iter().position(|test| test.name() == after))

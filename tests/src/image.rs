@@ -109,6 +109,7 @@ pub fn build(flavour: Flavour) -> Result<PathBuf> {
     let image = crate::work_dir("images")?.join(flavour.file_name());
     let fresh = image.with_extension(format!("new{}", std::process::id()));
     std::fs::copy(&built, &fresh).with_context(|| format!("copying {}", built.display()))?;
+    crate::symbols::fill(&fresh)?;
     // Renamed over the old one, which a running QEMU may still be reading.
     std::fs::rename(&fresh, &image)?;
     Ok(image)

@@ -6,12 +6,16 @@
 //! Nothing here is part of the kernel image. What runs inside a booted machine lives in `tests/user`.
 
 pub mod archive;
+pub mod batch;
+pub mod harness;
 pub mod image;
 pub mod initramfs;
+pub mod ktests;
 pub mod machine;
 pub mod qemu;
 pub mod session;
 pub mod setup;
+pub mod symbols;
 pub mod terminal;
 
 use std::path::PathBuf;

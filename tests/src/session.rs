@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::batch::ScratchDir;
 use crate::image::{self, Flavour};
 use crate::initramfs::{self, Session};
 use crate::machine::Machine;
@@ -53,46 +54,20 @@ pub fn run(machine: &Machine) -> Result<u8> {
     }
 }
 
-/// A file in a directory that goes away with it.
-struct Scratch {
-    dir: PathBuf,
-}
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!(
-            "run/{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        Ok(Self {
-            dir: crate::work_dir(&name)?,
-        })
-    }
-
-    fn initrd(&self, session: &Session) -> Result<PathBuf> {
-        let path = self.dir.join("initramfs.cpio");
-        std::fs::write(&path, initramfs::build(session)?.bytes())
-            .context("writing the initramfs")?;
-        Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed lies under target/ and does no harm.
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+/// Writes the initramfs for `session` into `scratch`.
+fn write_initrd(scratch: &ScratchDir, session: &Session) -> Result<PathBuf> {
+    let path = scratch.path().join("initramfs.cpio");
+    std::fs::write(&path, initramfs::build(session)?.bytes()).context("writing the initramfs")?;
+    Ok(path)
 }
 
 /// A shell on this terminal, or another initramfs with our standard input as its console.
 fn run_attached(machine: &Machine, kernel: &Path) -> Result<u8> {
-    let scratch = Scratch::new()?;
+    let scratch = ScratchDir::new()?;
     let interactive = std::io::stdin().is_terminal();
     let initrd = match &machine.initrd {
         Some(initrd) => initrd.clone(),
-        None => scratch.initrd(&Session::Shell)?,
+        None => write_initrd(&scratch, &Session::Shell)?,
     };
     let mut words = vec!["panic=-1".to_string()];
     words.extend(terminal::guest_words());
@@ -117,9 +92,9 @@ fn run_attached(machine: &Machine, kernel: &Path) -> Result<u8> {
 
 /// A script that is known in full.
 fn run_script(machine: &Machine, kernel: &Path, script: Vec<u8>) -> Result<u8> {
-    let scratch = Scratch::new()?;
-    let initrd = scratch.initrd(&Session::Script(script))?;
-    let status = scratch.dir.join("status");
+    let scratch = ScratchDir::new()?;
+    let initrd = write_initrd(&scratch, &Session::Script(script))?;
+    let status = scratch.path().join("status");
     let mut cmd = machine.command(kernel, Some(&initrd), &script_words());
     // Not QEMU's stdio: the guest gets no input from the console, and ours stays untouched.
     cmd.args([
@@ -139,8 +114,8 @@ fn run_script(machine: &Machine, kernel: &Path, script: Vec<u8>) -> Result<u8> {
 
 /// Input that arrives bit by bit: typed to the guest's shell at the pace the guest can take.
 fn run_typed(machine: &Machine, kernel: &Path, input: Input) -> Result<u8> {
-    let scratch = Scratch::new()?;
-    let initrd = scratch.initrd(&Session::OneShell)?;
+    let scratch = ScratchDir::new()?;
+    let initrd = write_initrd(&scratch, &Session::OneShell)?;
     let mut cmd = machine.command(kernel, Some(&initrd), &script_words());
     cmd.args([
         "-chardev",
@@ -149,7 +124,7 @@ fn run_typed(machine: &Machine, kernel: &Path, input: Input) -> Result<u8> {
         "chardev:console",
     ]);
     cmd.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let status = scratch.dir.join("status");
+    let status = scratch.path().join("status");
     cmd.arg("-serial").arg(format!("file:{}", status.display()));
     let end = run_with_typist(cmd, machine.bound(), input, status.clone())?;
     Ok(exit_code(
