@@ -1,16 +1,41 @@
 //! The x86-64 machine.
 
+pub mod apic;
+pub mod calibrate;
+pub mod counter;
 pub mod cpu;
 pub mod fixmap;
+pub mod hpet;
 pub mod layout;
+pub mod mmio;
+pub mod pic;
+pub mod pit;
 pub mod power;
 pub mod rtc;
 pub mod serial;
+pub mod tsc;
+pub mod vectors;
 
 /// Stops this CPU for good.
 pub fn halt_forever() -> ! {
     loop {
         x86_64::instructions::interrupts::disable();
         x86_64::instructions::hlt();
+    }
+}
+
+/// Masks interrupts and returns whether they were let in.
+#[inline]
+pub fn irq_save() -> bool {
+    let enabled = x86_64::instructions::interrupts::are_enabled();
+    x86_64::instructions::interrupts::disable();
+    enabled
+}
+
+/// Lets interrupts in again if they were when [`irq_save`] was called.
+#[inline]
+pub fn irq_restore(enabled: bool) {
+    if enabled {
+        x86_64::instructions::interrupts::enable();
     }
 }

@@ -54,7 +54,7 @@ pub fn build(map: &MemoryMap, frames: &mut EarlyAllocator, features: &Features) 
     for entry in (VMALLOC_START..VMALLOC_END).step_by(PML4_SPAN as usize) {
         builder.table(pml4, index(entry, 3));
     }
-    let fixmap = builder.walk(FIXMAP, 1);
+    let fixmap = builder.walk(FIXMAP, 0);
     crate::arch::fixmap::init(fixmap);
     pml4
 }

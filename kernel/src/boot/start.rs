@@ -96,6 +96,7 @@ pub fn kernel_pml4() -> u64 {
 ///
 /// `start_info` is the physical address that the loader left in `ebx`.
 pub(super) extern "C" fn kmain(start_info: u64) -> ! {
+    crate::arch::tsc::start();
     crate::printk::init();
     let features = Features::read();
     cpu::enable_protections(&features);
@@ -111,6 +112,10 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
         );
     }
     super::acpi::init();
+    crate::arch::pic::disable();
+    crate::arch::apic::init(&features);
+    crate::arch::calibrate::run();
+    log::info!("boot took {} us", crate::arch::tsc::now_ns() / 1000);
     panic!("nothing to run");
 }
 
