@@ -20,7 +20,7 @@ pub fn start() {
     let control = read(SPEAKER) & !0b11 | 0b01;
     write(SPEAKER, control);
     // Channel 2, low byte then high byte, mode 0 (one-shot), binary.
-    write(COMMAND, 0b10_11_000_0);
+    write(COMMAND, 0b1011_0000);
     write(CHANNEL_2, 0xff);
     write(CHANNEL_2, 0xff);
 }
@@ -28,7 +28,7 @@ pub fn start() {
 /// Ticks since [`start`], up to 65535.
 pub fn elapsed() -> u64 {
     // Latch the count of channel 2, then read both halves.
-    write(COMMAND, 0b10_00_000_0);
+    write(COMMAND, 0b1000_0000);
     let low = read(CHANNEL_2);
     let high = read(CHANNEL_2);
     u64::from(u16::MAX - u16::from_le_bytes([low, high]))
@@ -37,7 +37,7 @@ pub fn elapsed() -> u64 {
 /// Stops channel 0, which firmware leaves interrupting 18 times a second.
 pub fn silence() {
     // Channel 0, mode 0, and no count: its output stays low.
-    write(COMMAND, 0b00_11_000_0);
+    write(COMMAND, 0b0011_0000);
 }
 
 fn read(port: u16) -> u8 {
