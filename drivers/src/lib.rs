@@ -1,2 +1,13 @@
-//! TODO
+//! Device drivers of Wake, and the logic that sits directly on them.
+//!
+//! A driver here is an `async fn` over a small register trait with two implementations: the machine (in `kernel`) and a
+//! simulated device (in the tests beside the code). Nothing in this crate knows what a process, a file or an address
+//! space is. Start reading at [`serial`] for a driver, at [`tty`] for the terminal line discipline.
 #![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod serial;
+pub mod tty;
