@@ -1,0 +1,134 @@
+//! Per-CPU access on the machine: one instruction on `gs:` each, so nothing can come between.
+//!
+//! Every block is volatile and clobbers memory: neither `pure` nor `nomem`, lest the compiler keep an answer across a
+//! point where the code moved to another CPU, or move guarded accesses out of the guard (rule 10).
+
+use core::arch::asm;
+
+use crate::raw::{CpuShared, Header};
+
+use super::CpuLocal;
+
+/// The flags register as it was when interrupts were masked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IrqState(u64);
+
+const FLAG_IF: u64 = 1 << 9;
+
+/// Reads a 32-bit field of this CPU's area.
+macro_rules! read32 {
+    ($offset:literal) => {{
+        let value: u32;
+        // SAFETY: `gs` points at this CPU's `CpuLocal` from the first Rust code on, and the field is within it.
+        unsafe { asm!(concat!("mov {0:e}, gs:[", $offset, "]"), out(reg) value, options(nostack, preserves_flags)) };
+        value
+    }};
+}
+
+/// Reads a 64-bit field of this CPU's area.
+macro_rules! read64 {
+    ($offset:literal) => {{
+        let value: u64;
+        // SAFETY: as for `read32`.
+        unsafe { asm!(concat!("mov {0}, gs:[", $offset, "]"), out(reg) value, options(nostack, preserves_flags)) };
+        value
+    }};
+}
+
+/// Writes a 64-bit field of this CPU's area.
+macro_rules! write64 {
+    ($offset:literal, $value:expr) => {{
+        let value: u64 = $value;
+        // SAFETY: as for `read32`; only this CPU writes the field.
+        unsafe { asm!(concat!("mov gs:[", $offset, "], {0}"), in(reg) value, options(nostack, preserves_flags)) };
+    }};
+}
+
+#[inline(always)]
+pub(super) fn cpu() -> u32 {
+    read32!(8)
+}
+
+/// What tells this owner from others: here, the CPU.
+#[inline(always)]
+pub(super) fn owner_token() -> u64 {
+    cpu().into()
+}
+
+#[inline(always)]
+pub(super) fn this() -> *const CpuLocal {
+    read64!(16) as *const CpuLocal
+}
+
+#[inline(always)]
+pub(super) fn word() -> u32 {
+    read32!(0)
+}
+
+#[inline(always)]
+pub(super) fn word_add(n: u32) {
+    // SAFETY: one instruction on this CPU's own word; interrupts see it before or after.
+    unsafe { asm!("add dword ptr gs:[0], {0:e}", in(reg) n, options(nostack)) };
+}
+
+#[inline(always)]
+pub(super) fn word_sub(n: u32) {
+    // SAFETY: as for `word_add`.
+    unsafe { asm!("sub dword ptr gs:[0], {0:e}", in(reg) n, options(nostack)) };
+}
+
+#[inline(always)]
+pub(super) fn need_resched() -> u32 {
+    read32!(4)
+}
+
+#[inline(always)]
+pub(super) fn set_need_resched(value: u32) {
+    // SAFETY: one store to this CPU's own flag.
+    unsafe {
+        asm!("mov dword ptr gs:[4], {0:e}", in(reg) value, options(nostack, preserves_flags))
+    };
+}
+
+#[inline(always)]
+pub(super) fn shared() -> *const CpuShared {
+    read64!(24) as *const CpuShared
+}
+
+pub(super) fn set_shared(shared: *const CpuShared) {
+    write64!(24, shared as u64);
+}
+
+#[inline(always)]
+pub(super) fn current() -> *const Header {
+    read64!(32) as *const Header
+}
+
+#[inline(always)]
+pub(super) fn set_current(task: *const Header) {
+    write64!(32, task as u64);
+}
+
+#[inline(always)]
+pub(super) fn irq_save() -> IrqState {
+    let flags: u64;
+    // SAFETY: pushes and pops one word and masks interrupts; the compiler is told of stack, memory and flags.
+    unsafe { asm!("pushfq", "pop {0}", "cli", out(reg) flags) };
+    IrqState(flags)
+}
+
+#[inline(always)]
+pub(super) fn irq_restore(state: IrqState) {
+    if state.0 & FLAG_IF != 0 {
+        // SAFETY: interrupts were on when this state was saved, so they may come on again.
+        unsafe { asm!("sti", options(nostack)) };
+    }
+}
+
+#[inline(always)]
+pub(super) fn irqs_enabled() -> bool {
+    let flags: u64;
+    // SAFETY: pushes and pops one word.
+    unsafe { asm!("pushfq", "pop {0}", out(reg) flags) };
+    flags & FLAG_IF != 0
+}

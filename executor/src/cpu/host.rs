@@ -1,0 +1,116 @@
+//! Per-CPU access on the host: each thread plays a CPU, with its own word.
+
+use core::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::raw::{CpuShared, Header};
+
+use super::CpuLocal;
+
+/// Whether interrupts were let in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IrqState(bool);
+
+static TOKENS: AtomicU64 = AtomicU64::new(0);
+
+struct HostCpu {
+    word: Cell<u32>,
+    need_resched: Cell<u32>,
+    cpu: Cell<u32>,
+    token: u64,
+    irqs: Cell<bool>,
+    shared: Cell<*const CpuShared>,
+    current: Cell<*const Header>,
+}
+
+impl HostCpu {
+    fn new() -> Self {
+        Self {
+            word: Cell::new(0),
+            need_resched: Cell::new(0),
+            cpu: Cell::new(0),
+            token: TOKENS.fetch_add(1, Ordering::Relaxed),
+            irqs: Cell::new(true),
+            shared: Cell::new(core::ptr::null()),
+            current: Cell::new(core::ptr::null()),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+std::thread_local! {
+    static CPU: HostCpu = HostCpu::new();
+}
+
+#[cfg(loom)]
+loom::thread_local! {
+    static CPU: HostCpu = HostCpu::new();
+}
+
+/// Makes the calling thread play CPU `cpu` from now on.
+pub fn set_cpu(cpu: u32) {
+    CPU.with(|c| c.cpu.set(cpu));
+}
+
+pub(super) fn cpu() -> u32 {
+    CPU.with(|c| c.cpu.get())
+}
+
+/// What tells this owner from others: here, the thread.
+pub(super) fn owner_token() -> u64 {
+    CPU.with(|c| c.token)
+}
+
+pub(super) fn this() -> *const CpuLocal {
+    core::ptr::null()
+}
+
+pub(super) fn word() -> u32 {
+    CPU.with(|c| c.word.get())
+}
+
+pub(super) fn word_add(n: u32) {
+    CPU.with(|c| c.word.set(c.word.get() + n));
+}
+
+pub(super) fn word_sub(n: u32) {
+    CPU.with(|c| c.word.set(c.word.get() - n));
+}
+
+pub(super) fn need_resched() -> u32 {
+    CPU.with(|c| c.need_resched.get())
+}
+
+pub(super) fn set_need_resched(value: u32) {
+    CPU.with(|c| c.need_resched.set(value));
+}
+
+pub(super) fn shared() -> *const CpuShared {
+    CPU.with(|c| c.shared.get())
+}
+
+pub(super) fn set_shared(shared: *const CpuShared) {
+    CPU.with(|c| c.shared.set(shared));
+}
+
+pub(super) fn current() -> *const Header {
+    CPU.with(|c| c.current.get())
+}
+
+pub(super) fn set_current(task: *const Header) {
+    CPU.with(|c| c.current.set(task));
+}
+
+pub(super) fn irq_save() -> IrqState {
+    CPU.with(|c| IrqState(c.irqs.replace(false)))
+}
+
+pub(super) fn irq_restore(state: IrqState) {
+    CPU.with(|c| c.irqs.set(state.0));
+}
+
+pub(super) fn irqs_enabled() -> bool {
+    CPU.with(|c| c.irqs.get())
+}

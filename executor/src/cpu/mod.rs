@@ -1,0 +1,352 @@
+//! What belongs to one CPU: the word that counts what forbids preemption, the CPU's number, and interrupt masking.
+//!
+//! The kernel puts a [`CpuLocal`] first in its per-CPU area and points `gs` at it; each access is then one instruction,
+//! which an interrupt or a migration cannot split. On the host each thread has one, and plays a CPU.
+//!
+//! | bits of the word | counts | raised by |
+//! | --- | --- | --- |
+//! | 0-7 | preemption off | [`preempt_disable`], every spin lock |
+//! | 8-15 | softirq: 1 while serving, 2 for each bottom-half lock | [`softirq_enter`], [`bh_disable`] |
+//! | 16-19 | hard interrupts, nested | [`hardirq_enter`] |
+//! | 20 | NMI | [`nmi_enter`] |
+//!
+//! Only when the whole word is zero may a poll be preempted or softirqs be run (rule 7).
+#![allow(
+    unsafe_code,
+    reason = "per-CPU data is reached through gs: and interrupts are masked by instructions"
+)]
+
+use core::marker::PhantomData;
+
+#[cfg(target_os = "none")]
+mod bare;
+#[cfg(not(target_os = "none"))]
+mod host;
+mod owned;
+#[cfg(target_os = "none")]
+use bare as imp;
+#[cfg(not(target_os = "none"))]
+use host as imp;
+
+use crate::raw::{CpuShared, Header};
+
+#[cfg(not(target_os = "none"))]
+pub use host::set_cpu;
+pub use owned::CpuOwned;
+
+/// The most CPUs that a machine may have.
+pub const MAX_CPUS: usize = 256;
+
+const PREEMPT: u32 = 1;
+const PREEMPT_MASK: u32 = 0xff;
+const SOFTIRQ: u32 = 1 << 8;
+const SOFTIRQ_MASK: u32 = 0xff << 8;
+const BH_DISABLE: u32 = 2 << 8;
+const HARDIRQ: u32 = 1 << 16;
+const HARDIRQ_MASK: u32 = 0xf << 16;
+const NMI: u32 = 1 << 20;
+
+/// The part of a CPU's area that this crate knows; the kernel's own area begins with it.
+///
+/// Offsets are fixed, since entry code in assembly uses them: `preempt` 0, `need_resched` 4, `cpu` 8, `this` 16.
+#[repr(C)]
+#[derive(Debug)]
+pub struct CpuLocal {
+    preempt: u32,
+    need_resched: u32,
+    cpu: u32,
+    _reserved: u32,
+    this: *const CpuLocal,
+    shared: *const CpuShared,
+    current: *const Header,
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(CpuLocal, preempt) == 0);
+    assert!(core::mem::offset_of!(CpuLocal, need_resched) == 4);
+    assert!(core::mem::offset_of!(CpuLocal, cpu) == 8);
+    assert!(core::mem::offset_of!(CpuLocal, this) == 16);
+    assert!(core::mem::offset_of!(CpuLocal, shared) == 24);
+    assert!(core::mem::offset_of!(CpuLocal, current) == 32);
+};
+
+impl CpuLocal {
+    /// The area of CPU `cpu`, with preemption on. [`CpuLocal::bind`] completes it.
+    pub const fn new(cpu: u32) -> Self {
+        Self {
+            preempt: 0,
+            need_resched: 0,
+            cpu,
+            _reserved: 0,
+            this: core::ptr::null(),
+            shared: core::ptr::null(),
+            current: core::ptr::null(),
+        }
+    }
+
+    /// Records the number and the final address, before `gs` is pointed here.
+    ///
+    /// # Context
+    /// Boot, of the CPU in question.
+    pub fn bind(&mut self, cpu: u32) {
+        self.cpu = cpu;
+        self.this = self;
+    }
+}
+
+/// The number of the CPU this code runs on, which stays true only while preemption is off.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn id() -> u32 {
+    imp::cpu()
+}
+
+/// The address of this CPU's [`CpuLocal`], and so of the kernel's per-CPU area.
+///
+/// # Context
+/// Any; preemption off, or the answer is stale at once.
+#[inline(always)]
+pub fn local() -> *const CpuLocal {
+    imp::this()
+}
+
+/// The word that counts everything that forbids preemption.
+#[inline(always)]
+pub fn preempt_word() -> u32 {
+    imp::word()
+}
+
+/// Whether a poll may be preempted here: nothing is counted and interrupts are on.
+#[inline]
+pub fn preemptible() -> bool {
+    imp::word() == 0 && imp::irqs_enabled()
+}
+
+/// Whether this is an interrupt: hard, soft, or NMI.
+#[inline(always)]
+pub fn in_interrupt() -> bool {
+    imp::word() & (SOFTIRQ_MASK | HARDIRQ_MASK | NMI) != 0
+}
+
+/// Whether this is a hard interrupt or an NMI.
+#[inline(always)]
+pub fn in_hardirq() -> bool {
+    imp::word() & (HARDIRQ_MASK | NMI) != 0
+}
+
+/// Whether a softirq is being served, as opposed to held off.
+#[inline(always)]
+pub fn in_softirq() -> bool {
+    imp::word() & SOFTIRQ != 0
+}
+
+/// Notes the entry of a hard interrupt. Only entry code calls it.
+#[inline(always)]
+pub fn hardirq_enter() {
+    imp::word_add(HARDIRQ);
+}
+
+/// Notes the end of a hard interrupt.
+#[inline(always)]
+pub fn hardirq_exit() {
+    debug_assert!(imp::word() & HARDIRQ_MASK != 0);
+    imp::word_sub(HARDIRQ);
+}
+
+/// Notes the entry of an NMI.
+#[inline(always)]
+pub fn nmi_enter() {
+    imp::word_add(NMI);
+}
+
+/// Notes the end of an NMI.
+#[inline(always)]
+pub fn nmi_exit() {
+    imp::word_sub(NMI);
+}
+
+/// Notes that softirqs are being served.
+#[inline(always)]
+pub fn softirq_enter() {
+    debug_assert!(imp::word() & SOFTIRQ == 0, "softirqs do not nest");
+    imp::word_add(SOFTIRQ);
+}
+
+/// Notes that softirqs are served no more.
+#[inline(always)]
+pub fn softirq_exit() {
+    imp::word_sub(SOFTIRQ);
+}
+
+/// Asks the code of this CPU to come back to its executor soon.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn set_need_resched() {
+    imp::set_need_resched(1);
+}
+
+/// Whether [`set_need_resched`] was called since the last [`clear_need_resched`].
+#[inline(always)]
+pub fn need_resched() -> bool {
+    imp::need_resched() != 0
+}
+
+/// Takes the request back; the executor does it before it looks at its queues.
+#[inline(always)]
+pub fn clear_need_resched() {
+    imp::set_need_resched(0);
+}
+
+/// Keeps this code on its CPU and unpreempted until dropped.
+///
+/// Dropping the last guard is a preemption point (rule 8).
+#[derive(Debug)]
+#[must_use = "preemption comes back when the guard is dropped"]
+pub struct PreemptGuard(PhantomData<*mut ()>);
+
+/// Holds preemption off until the guard is dropped.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn preempt_disable() -> PreemptGuard {
+    debug_assert!(
+        imp::word() & PREEMPT_MASK != PREEMPT_MASK,
+        "preemption count overflows"
+    );
+    imp::word_add(PREEMPT);
+    PreemptGuard(PhantomData)
+}
+
+impl Drop for PreemptGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        imp::word_sub(PREEMPT);
+    }
+}
+
+/// Holds softirqs and preemption off until dropped.
+#[derive(Debug)]
+#[must_use = "softirqs come back when the guard is dropped"]
+pub struct BhGuard(PhantomData<*mut ()>);
+
+/// Holds softirqs, and with them preemption, off this CPU.
+///
+/// # Context
+/// Task or softirq.
+#[inline(always)]
+pub fn bh_disable() -> BhGuard {
+    debug_assert!(
+        !in_hardirq(),
+        "bottom halves are held off from below hard interrupts"
+    );
+    imp::word_add(BH_DISABLE);
+    BhGuard(PhantomData)
+}
+
+impl Drop for BhGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        imp::word_sub(BH_DISABLE);
+    }
+}
+
+/// Masks interrupts until dropped; what was before comes back then.
+#[derive(Debug)]
+#[must_use = "interrupts come back when the guard is dropped"]
+pub struct IrqGuard {
+    state: imp::IrqState,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// Masks interrupts on this CPU.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn irq_save() -> IrqGuard {
+    IrqGuard {
+        state: imp::irq_save(),
+        _not_send: PhantomData,
+    }
+}
+
+impl Drop for IrqGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        imp::irq_restore(self.state);
+    }
+}
+
+/// Whether interrupts are let in.
+#[inline(always)]
+pub fn irqs_enabled() -> bool {
+    imp::irqs_enabled()
+}
+
+/// What other CPUs may use of this CPU's executor, once there is one.
+#[inline(always)]
+pub(crate) fn shared() -> Option<&'static CpuShared> {
+    // SAFETY: the pointer is null or was set from a `&'static CpuShared` by `set_shared`.
+    unsafe { imp::shared().as_ref() }
+}
+
+#[inline]
+pub(crate) fn set_shared(shared: &'static CpuShared) {
+    imp::set_shared(shared);
+}
+
+/// The header of the task being polled here, or null.
+#[inline(always)]
+pub(crate) fn current() -> *const Header {
+    imp::current()
+}
+
+#[inline(always)]
+pub(crate) fn set_current(task: *const Header) {
+    imp::set_current(task);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_nest_and_return_the_word_to_zero() {
+        assert!(preemptible());
+        {
+            let _a = preempt_disable();
+            let _b = preempt_disable();
+            assert_eq!(preempt_word(), 2);
+            assert!(!in_interrupt());
+            let _c = bh_disable();
+            assert!(in_interrupt() && !in_softirq());
+        }
+        assert!(preemptible());
+    }
+
+    #[test]
+    fn contexts_are_told_apart() {
+        softirq_enter();
+        assert!(in_softirq() && in_interrupt() && !in_hardirq());
+        hardirq_enter();
+        assert!(in_hardirq() && in_softirq());
+        hardirq_exit();
+        softirq_exit();
+        assert!(!in_interrupt());
+    }
+
+    #[test]
+    fn irq_guards_restore_what_was() {
+        assert!(irqs_enabled());
+        let outer = irq_save();
+        drop(irq_save());
+        assert!(!irqs_enabled());
+        drop(outer);
+        assert!(irqs_enabled());
+    }
+}

@@ -1,0 +1,261 @@
+//! The loop of a CPU: take in what was woken, let the policy pick, poll, tell the policy.
+
+use core::fmt;
+
+use crate::{
+    cpu::{self, CpuOwned},
+    policy::{EnqueueKind, Outcome, Policy},
+    raw::{CpuShared, EntityOps, Poll, Polled, Runnable, Running, TaskRef, drain_messages},
+    time::Instant,
+};
+
+/// What the kernel does around polls: address space, registers, accounts.
+///
+/// Called with preemption off.
+pub trait Hooks {
+    /// `task` is about to be polled.
+    fn poll_start(&self, task: &TaskTag) {
+        let _ = task;
+    }
+
+    /// `task` was polled and may from now on be polled elsewhere.
+    fn poll_end(&self, task: &TaskTag) {
+        let _ = task;
+    }
+}
+
+/// The spawner's word for the task that a hook is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskTag(pub *mut ());
+
+/// No hooks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHooks;
+
+impl Hooks for NoHooks {}
+
+/// One CPU's executor. It lives as long as the machine.
+pub struct Executor<P: Policy> {
+    shared: &'static CpuShared,
+    own: CpuOwned<Own<P>>,
+}
+
+/// What only the owner CPU touches.
+struct Own<P: Policy> {
+    policy: P,
+    current: Option<Running<P>>,
+    /// When the current poll began.
+    started: Instant,
+}
+
+/// A poll about to happen: [`Started::poll`] it, on whatever stack, and give the result to [`Executor::finish`].
+#[must_use = "a task that is not polled is lost"]
+pub struct Started(Poll);
+
+impl Started {
+    /// Polls the task.
+    #[inline]
+    pub fn poll(self) -> Ended {
+        Ended(self.0.run())
+    }
+}
+
+/// A poll that has ended, for [`Executor::finish`].
+#[must_use = "the executor must learn of a poll's end"]
+pub struct Ended(Polled);
+
+impl<P: Policy> Executor<P> {
+    /// Makes the executor of the CPU that this runs on, which must not have one yet.
+    ///
+    /// # Context
+    /// Boot of that CPU: the shared part is allocated once and stays for ever.
+    pub fn new(policy: P) -> Self {
+        let _stay = cpu::preempt_disable();
+        let shared: &'static CpuShared = alloc::boxed::Box::leak(alloc::boxed::Box::new(
+            CpuShared::new(cpu::id(), EntityOps::of::<P>()),
+        ));
+        shared.publish();
+        cpu::set_shared(shared);
+        let own = Own {
+            policy,
+            current: None,
+            started: Instant::ZERO,
+        };
+        Self {
+            shared,
+            own: CpuOwned::new(own),
+        }
+    }
+
+    /// The part that other CPUs may touch.
+    pub fn shared(&self) -> &'static CpuShared {
+        self.shared
+    }
+
+    /// Does one turn: takes in what was woken and polls one task. False if there was none.
+    ///
+    /// # Context
+    /// The executor's CPU, outside any poll, preemption on.
+    #[inline]
+    pub fn run_once(&self, hooks: &impl Hooks) -> bool {
+        let Some(started) = self.begin(hooks) else {
+            self.shared.free_dead();
+            return false;
+        };
+        let word = cpu::preempt_word();
+        let ended = started.poll();
+        // Rule 10: whoever leaves a guard behind is found here.
+        assert_eq!(
+            cpu::preempt_word(),
+            word,
+            "a poll ended in another context than it began in"
+        );
+        self.finish(ended, hooks);
+        true
+    }
+
+    /// Takes in what was woken and begins the poll of the task that the policy picks.
+    #[inline]
+    pub fn begin(&self, hooks: &impl Hooks) -> Option<Started> {
+        self.own.with(|own| {
+            cpu::clear_need_resched();
+            self.shared.set_looking();
+            let now = Instant::now();
+            own.take_in(self.shared, now);
+            let runnable = own.policy.pick(now)?;
+            let tag = TaskTag(runnable.tag());
+            let (running, poll) = runnable.start();
+            cpu::set_current(poll.header_ptr());
+            own.current = Some(running);
+            own.started = now;
+            hooks.poll_start(&tag);
+            if self.shared.set_busy() {
+                cpu::set_need_resched();
+            }
+            Some(Started(poll))
+        })
+    }
+
+    /// Ends a poll: on the CPU where it ended, which is the one that began it unless its stack has moved.
+    #[inline]
+    pub fn finish(&self, ended: Ended, hooks: &impl Hooks) {
+        let done = self.own.with(|own| {
+            self.shared.set_looking();
+            let now = Instant::now();
+            let mut running = own.current.take().expect("a poll that ends was begun");
+            cpu::set_current(core::ptr::null());
+            running.account(now.ns_since(own.started));
+            hooks.poll_end(&TaskTag(running.tag()));
+            let polled = ended.0;
+            if polled.finished {
+                own.policy
+                    .put(&mut running, Outcome::Done, own.started, now);
+                return Some((running, polled));
+            }
+            let outcome = if running.is_woken() {
+                Outcome::Runnable
+            } else {
+                Outcome::Blocked
+            };
+            own.policy.put(&mut running, outcome, own.started, now);
+            let kind = running.take_requeue();
+            if let Some(runnable) = running.suspend(polled) {
+                own.enqueue(self.shared, runnable, kind, now);
+            }
+            None
+        });
+        if let Some((running, polled)) = done {
+            drop(running.complete(polled));
+        }
+    }
+
+    /// Whether the current task should come back to the loop: takes in what was woken and asks the policy.
+    ///
+    /// The way out of an interrupt, and a loop that runs a user program, ask it when `need_resched` is set.
+    ///
+    /// # Context
+    /// The executor's CPU, any place where the word of rule 7 is zero or only holds preemption off.
+    pub fn should_resched(&self) -> bool {
+        self.own.with(|own| {
+            cpu::clear_need_resched();
+            let now = Instant::now();
+            own.take_in(self.shared, now);
+            let resched = match &mut own.current {
+                Some(current) => own.policy.should_resched(current, own.started, now),
+                None => true,
+            };
+            if resched {
+                cpu::set_need_resched();
+            }
+            resched
+        })
+    }
+
+    /// Whether a turn would find something to do.
+    pub fn has_work(&self) -> bool {
+        self.shared.has_woken() || self.own.with(|own| !own.policy.is_empty())
+    }
+
+    /// Marks the CPU idle, so that whoever wakes a task for it sends an interrupt. False, and not marked, if there is
+    /// work; then go on with the loop.
+    ///
+    /// Call it with interrupts masked, and if it is true halt in the same masked section (`sti; hlt`): rule 6.
+    #[must_use]
+    pub fn prepare_idle(&self) -> bool {
+        self.own.with(|own| own.policy.is_empty()) && self.shared.set_idle()
+    }
+
+    /// Calls `f` with the policy.
+    ///
+    /// # Context
+    /// The executor's CPU; `f` runs with preemption off.
+    pub fn with_policy<R>(&self, f: impl FnOnce(&mut P) -> R) -> R {
+        self.own.with(|own| f(&mut own.policy))
+    }
+}
+
+impl<P: Policy> Own<P> {
+    /// Moves what was woken, and what others ask of this CPU's tasks, to the policy.
+    #[inline]
+    fn take_in(&mut self, shared: &'static CpuShared, now: Instant) {
+        Runnable::drain(shared, |runnable| {
+            self.enqueue(shared, runnable, EnqueueKind::Wake, now)
+        });
+        drain_messages(shared, |task| self.message(shared, &task, now));
+    }
+
+    /// Gives a runnable task to the policy, or to the CPU that it was asked to be on.
+    #[inline]
+    fn enqueue(
+        &mut self,
+        shared: &'static CpuShared,
+        runnable: Runnable<P>,
+        kind: EnqueueKind,
+        now: Instant,
+    ) {
+        if runnable.wanted_cpu() == shared.cpu() {
+            self.policy.enqueue(runnable, kind, now);
+        } else if let Err(runnable) = runnable.send_to_wanted() {
+            self.policy.enqueue(runnable, kind, now);
+        }
+    }
+
+    #[cold]
+    fn message(&mut self, shared: &'static CpuShared, task: &TaskRef, now: Instant) {
+        let current = self.current.as_mut().filter(|c| c.is(task));
+        self.policy.update(task, current, now);
+        if task.wanted_cpu() != shared.cpu()
+            && let Some(runnable) = self.policy.remove(task)
+        {
+            self.enqueue(shared, runnable, EnqueueKind::Migrated, now);
+        }
+    }
+}
+
+impl<P: Policy> fmt::Debug for Executor<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("cpu", &self.shared.cpu())
+            .finish_non_exhaustive()
+    }
+}

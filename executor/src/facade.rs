@@ -1,0 +1,84 @@
+//! The one place that says whether atomics and cells are the machine's or the model checker's.
+//!
+//! Under `--cfg loom` everything lock-free in this crate runs on `loom`'s types, so that `tests/loom.rs` can try every
+//! interleaving. `loom`'s constructors are not `const`: [`const_fn!`] hides that difference.
+
+/// Declares a function that is `const`, save under `loom`.
+macro_rules! const_fn {
+    ($(#[$m:meta])* $v:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block) => {
+        $(#[$m])*
+        #[cfg(not(loom))]
+        #[inline]
+        $v const fn $name($($arg: $ty),*) -> $ret $body
+
+        $(#[$m])*
+        #[cfg(loom)]
+        $v fn $name($($arg: $ty),*) -> $ret $body
+    };
+}
+pub(crate) use const_fn;
+
+#[cfg(not(loom))]
+pub(crate) use core::{
+    cell::UnsafeCell as RawCell,
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    cell::UnsafeCell as RawCell,
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
+};
+
+/// Tells the CPU, or the model checker, that this loop waits for another CPU.
+#[cfg(loom)]
+pub(crate) fn spin_loop() {
+    loom::thread::yield_now();
+}
+
+/// A cell whose accesses `loom` checks for data races; a plain `UnsafeCell` otherwise.
+pub(crate) struct Cell<T: ?Sized>(RawCell<T>);
+
+impl<T> Cell<T> {
+    const_fn! {
+        /// Wraps `value`.
+        pub(crate) fn new(value: T) -> Self {
+            Self(RawCell::new(value))
+        }
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+impl<T: ?Sized> Cell<T> {
+    /// Calls `f` with the address, noted as a write.
+    #[inline(always)]
+    #[cfg(not(loom))]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    /// Calls `f` with the address, noted as a write.
+    #[cfg(loom)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        self.0.with_mut(f)
+    }
+}
+
+impl<T: ?Sized> Cell<T> {
+    /// Calls `f` with the address, noted as a read.
+    #[inline(always)]
+    #[cfg(not(loom))]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    /// Calls `f` with the address, noted as a read.
+    #[cfg(loom)]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        self.0.with(f)
+    }
+}

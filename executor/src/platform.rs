@@ -1,0 +1,93 @@
+//! What the executor asks of the machine: a clock, an interrupt at a time, and an interrupt on another CPU.
+//!
+//! The kernel implements [`Platform`] on the machine and registers it once at boot. On the host a real clock and real
+//! threads stand in for it, and a test may put a fake in their place for its own thread.
+#![allow(
+    unsafe_code,
+    reason = "the registered platform is published through a pointer"
+)]
+
+use crate::time::Instant;
+
+/// The machine, as far as the executor needs it.
+///
+/// Every function is called from any context, with interrupts on or off: none may wait, allocate, or take a lock that
+/// is not an interrupt lock.
+pub trait Platform: Sync {
+    /// The monotonic clock. It never goes back, across CPUs as well.
+    fn now(&self) -> Instant;
+
+    /// Makes CPU `cpu` look at its queues: an interrupt whose way out sees `need_resched`, which its handler sets.
+    ///
+    /// Never called for the CPU that calls.
+    fn pend(&self, cpu: u32);
+
+    /// Asks for a timer interrupt on this CPU at `deadline`, in place of what was asked before; [`Instant::MAX`]
+    /// for none.
+    ///
+    /// Called with interrupts masked. A deadline in the past means at once.
+    fn set_timer(&self, deadline: Instant);
+
+    /// Asks that softirqs be run on the way out, since one was raised. Called when a bottom-half lock is given back.
+    fn run_softirqs(&self) {}
+}
+
+#[cfg(target_os = "none")]
+mod registered {
+    use core::sync::atomic::{AtomicPtr, Ordering};
+
+    use super::Platform;
+
+    static PLATFORM: AtomicPtr<&'static dyn Platform> = AtomicPtr::new(core::ptr::null_mut());
+
+    /// Names the machine's platform.
+    ///
+    /// # Context
+    /// Boot, once, before the first task, lock with interrupts or timer.
+    pub fn register(platform: &'static &'static dyn Platform) {
+        PLATFORM.store(core::ptr::from_ref(platform).cast_mut(), Ordering::Release);
+    }
+
+    /// The registered platform.
+    ///
+    /// # Panics
+    /// Before [`register`].
+    #[inline]
+    pub fn get() -> &'static dyn Platform {
+        let ptr = PLATFORM.load(Ordering::Acquire);
+        // SAFETY: null, or stored by `register` from a shared reference that lives for ever.
+        *unsafe { ptr.as_ref() }.expect("the platform is registered at boot")
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+mod registered {
+    use core::cell::Cell;
+
+    use super::Platform;
+    use crate::platform::host::HostPlatform;
+
+    #[cfg(not(loom))]
+    std::thread_local! {
+        static PLATFORM: Cell<&'static dyn Platform> = const { Cell::new(&HostPlatform) };
+    }
+    #[cfg(loom)]
+    loom::thread_local! {
+        static PLATFORM: Cell<&'static dyn Platform> = Cell::new(&HostPlatform);
+    }
+
+    /// Names the platform that the calling thread uses.
+    pub fn register(platform: &'static &'static dyn Platform) {
+        PLATFORM.with(|p| p.set(*platform));
+    }
+
+    /// The calling thread's platform.
+    pub fn get() -> &'static dyn Platform {
+        PLATFORM.with(Cell::get)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+pub mod host;
+
+pub use registered::{get, register};

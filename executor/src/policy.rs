@@ -1,0 +1,156 @@
+//! The order among tasks: a policy that the executor is given.
+//!
+//! The executor knows which tasks are runnable; a [`Policy`] says which is next. It works on its own CPU's tasks only, with
+//! preemption off, so it needs no locks: changes from elsewhere come to it as messages ([`Policy::update`]).
+
+use core::fmt;
+
+pub use crate::raw::RunList;
+use crate::{
+    raw::{Runnable, Running, TaskRef},
+    time::Instant,
+};
+
+/// Why a task enters the run queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EnqueueKind {
+    /// It was waiting, or was woken during its own poll.
+    Wake = 0,
+    /// It gave the CPU up of its own will.
+    Yield = 1,
+    /// It was made to give the CPU up, and would go on at once.
+    Preempted = 2,
+    /// It is new.
+    New = 3,
+    /// It comes from another CPU's run queue.
+    Migrated = 4,
+}
+
+impl EnqueueKind {
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        match bits {
+            1 => Self::Yield,
+            2 => Self::Preempted,
+            3 => Self::New,
+            4 => Self::Migrated,
+            _ => Self::Wake,
+        }
+    }
+}
+
+/// How a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The task waits. A wake-up may come in at this very moment: it is an [`EnqueueKind::Wake`] then.
+    Blocked,
+    /// The task is runnable still; [`Policy::enqueue`] follows.
+    Runnable,
+    /// The task is finished.
+    Done,
+}
+
+/// Which task is polled next on a CPU.
+///
+/// All calls come from the owner CPU with preemption off. None may allocate, wait, or drop a [`Runnable`] that is to live.
+pub trait Policy: Sized + 'static {
+    /// What the policy keeps for each task, in the task's own allocation. Freed without being dropped.
+    type Entity: Default + Send + 'static;
+
+    /// Takes a runnable task in.
+    fn enqueue(&mut self, task: Runnable<Self>, kind: EnqueueKind, now: Instant);
+
+    /// Gives the task to poll next, which leaves the run queue.
+    fn pick(&mut self, now: Instant) -> Option<Runnable<Self>>;
+
+    /// Notes the end of a poll that began at `started`.
+    fn put(&mut self, task: &mut Running<Self>, outcome: Outcome, started: Instant, now: Instant) {
+        let _ = (task, outcome, started, now);
+    }
+
+    /// Whether a queued task should run instead of `current`, which has been running since `started`.
+    ///
+    /// Asked after tasks were enqueued and at the timer; `current` may be brought up to date meanwhile.
+    fn should_resched(
+        &mut self,
+        current: &mut Running<Self>,
+        started: Instant,
+        now: Instant,
+    ) -> bool {
+        let _ = (current, started, now);
+        false
+    }
+
+    /// Takes `task` out of the run queue, if it is in it.
+    fn remove(&mut self, task: &TaskRef) -> Option<Runnable<Self>> {
+        let _ = task;
+        None
+    }
+
+    /// Brings the task up to date after [`TaskRef::notify_owner`]. `current` is the task itself, if it is being polled.
+    fn update(&mut self, task: &TaskRef, current: Option<&mut Running<Self>>, now: Instant) {
+        let _ = (task, current, now);
+    }
+
+    /// Whether the run queue is empty.
+    fn is_empty(&self) -> bool;
+}
+
+/// First come, first served. The policy of the host and of the first boots.
+pub struct Fifo {
+    queue: RunList<Self>,
+}
+
+impl Fifo {
+    /// An empty run queue.
+    pub const fn new() -> Self {
+        Self {
+            queue: RunList::new(),
+        }
+    }
+}
+
+impl Default for Fifo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Fifo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fifo")
+            .field("len", &self.queue.len())
+            .finish()
+    }
+}
+
+impl Policy for Fifo {
+    type Entity = ();
+
+    #[inline]
+    fn enqueue(&mut self, task: Runnable<Self>, _kind: EnqueueKind, _now: Instant) {
+        self.queue.push_back(task);
+    }
+
+    #[inline]
+    fn pick(&mut self, _now: Instant) -> Option<Runnable<Self>> {
+        self.queue.pop_front()
+    }
+
+    fn should_resched(
+        &mut self,
+        _current: &mut Running<Self>,
+        _started: Instant,
+        _now: Instant,
+    ) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn remove(&mut self, task: &TaskRef) -> Option<Runnable<Self>> {
+        self.queue.remove(task)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

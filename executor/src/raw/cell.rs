@@ -1,0 +1,190 @@
+//! One allocation per task: the policy's entity, the header, the future in place.
+
+use alloc::alloc::{alloc, dealloc};
+use core::{
+    alloc::Layout,
+    cell::UnsafeCell,
+    future::Future,
+    pin::Pin,
+    ptr::NonNull,
+    task::{Context, Poll},
+};
+
+use super::{
+    header::{Header, VTable},
+    shared::CpuShared,
+    state::State,
+    task_ref::TaskRef,
+};
+use crate::{cpu, policy::Policy};
+
+/// A header and its future. `repr(C)`, so that a pointer to the header is one to the whole.
+#[repr(C)]
+struct TaskCell<F: Future> {
+    header: Header,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+/// What lies in the future's place: first the future, then its output, then nothing.
+enum Stage<F: Future> {
+    Future(F),
+    Output(F::Output),
+    Empty,
+}
+
+impl<F: Future> TaskCell<F> {
+    const VTABLE: VTable = VTable {
+        poll: poll::<F>,
+        cancel: cancel::<F>,
+        drop_output: drop_output::<F>,
+        dealloc: dealloc_cell::<F>,
+    };
+
+    /// The stage's address, with the provenance of the whole allocation.
+    ///
+    /// # Safety
+    /// `task` is the header of a live `TaskCell<F>`.
+    unsafe fn stage(task: NonNull<Header>) -> *mut Stage<F> {
+        let cell = task.cast::<Self>().as_ptr();
+        // SAFETY: the cell lives, by the contract; the address of a field is taken, not read.
+        unsafe { UnsafeCell::raw_get(&raw const (*cell).stage) }
+    }
+
+    /// The layout with `entity_len` bytes in front, and where the cell begins.
+    fn layout(entity_len: u16) -> (Layout, usize) {
+        let cell = Layout::new::<Self>();
+        let front = usize::from(entity_len).next_multiple_of(cell.align());
+        let layout = Layout::from_size_align(front + cell.size(), cell.align())
+            .expect("a future's size is moderate");
+        (layout, front)
+    }
+}
+
+/// What a task is made of, besides its future.
+pub(crate) struct NewTask {
+    pub(crate) name: &'static str,
+    pub(crate) home: &'static CpuShared,
+    pub(crate) tag: *mut (),
+    /// Whether the caller takes a join handle's claim to the output.
+    pub(crate) join: bool,
+}
+
+/// Allocates a task, scheduled but not yet queued.
+///
+/// The returned reference is the join claim's if `new.join`, else an extra one.
+///
+/// # Errors
+/// The future, when there is no memory.
+pub(crate) fn allocate<F: Future>(new: NewTask, future: F) -> Result<TaskRef, F> {
+    debug_assert!(!cpu::in_hardirq(), "spawned from a hard interrupt");
+    let entity = new.home.entity();
+    let (layout, front) = TaskCell::<F>::layout(entity.len);
+    // SAFETY: the layout has at least the header's size.
+    let Some(base) = NonNull::new(unsafe { alloc(layout) }) else {
+        return Err(future);
+    };
+    // SAFETY: `front` is within the allocation.
+    let task = unsafe { base.add(front) }.cast::<Header>();
+    let state = State::new(new.join);
+    let header = Header::new(
+        state,
+        new.home,
+        &TaskCell::<F>::VTABLE,
+        new.name,
+        entity.len,
+        new.tag,
+    );
+    let cell = TaskCell {
+        header,
+        stage: UnsafeCell::new(Stage::Future(future)),
+    };
+    // SAFETY: the place is allocated for a cell, aligned for it, and nobody else's yet.
+    unsafe { task.cast::<TaskCell<F>>().write(cell) };
+    if entity.len > 0 {
+        // SAFETY: `entity_len` bytes lie in front of the header, a multiple of its alignment.
+        let at = unsafe { task.cast::<u8>().sub(entity.len.into()) };
+        // SAFETY: the room is aligned as the header, which is at least as the entity, and unshared.
+        unsafe { (entity.init)(at.as_ptr()) };
+    }
+    // SAFETY: a new task has a reference for the caller: the join claim's, or one taken now.
+    unsafe {
+        if !new.join {
+            task.as_ref().state.ref_inc();
+        }
+        Ok(TaskRef::from_raw(task))
+    }
+}
+
+unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
+    // SAFETY: the task is of this type, and RUNNING gives us the stage.
+    let stage = unsafe { TaskCell::<F>::stage(task) };
+    // SAFETY: as above; while RUNNING nobody else touches the stage.
+    let Stage::Future(future) = (unsafe { &mut *stage }) else {
+        unreachable!("a finished task is polled");
+    };
+    // SAFETY: the future is never moved: it is dropped in place below or by `cancel`.
+    let future = unsafe { Pin::new_unchecked(future) };
+    match future.poll(cx) {
+        Poll::Pending => false,
+        Poll::Ready(output) => {
+            // SAFETY: still ours; the assignment drops the future in place, then writes the output.
+            unsafe { *stage = Stage::Output(output) };
+            true
+        }
+    }
+}
+
+unsafe fn cancel<F: Future>(task: NonNull<Header>) {
+    // SAFETY: the caller holds the task RUNNING, so the stage is ours; the future is dropped in place.
+    unsafe { *TaskCell::<F>::stage(task) = Stage::Empty };
+}
+
+unsafe fn drop_output<F: Future>(task: NonNull<Header>) {
+    // SAFETY: the task is complete and the caller owns the output.
+    unsafe { *TaskCell::<F>::stage(task) = Stage::Empty };
+}
+
+/// Takes the output of a complete task; `None` if it was aborted, or the output taken before.
+///
+/// # Safety
+/// The task is complete, its future's type is `F`, and the caller holds the join claim.
+unsafe fn take_output<F: Future>(task: NonNull<Header>) -> Option<F::Output> {
+    // SAFETY: by the contract the stage is the caller's.
+    let stage = unsafe { &mut *TaskCell::<F>::stage(task) };
+    match core::mem::replace(stage, Stage::Empty) {
+        Stage::Output(output) => Some(output),
+        _ => None,
+    }
+}
+
+/// Reads the output of a complete task whose future had the output `T`.
+pub(crate) type ReadOutput<T> = unsafe fn(NonNull<Header>) -> Option<T>;
+
+/// The function that takes the output of a task made from an `F`.
+pub(crate) fn read_output<F: Future>() -> ReadOutput<F::Output> {
+    take_output::<F>
+}
+
+unsafe fn dealloc_cell<F: Future>(task: NonNull<Header>) {
+    // SAFETY: the task lives until this call.
+    let entity_len = unsafe { task.as_ref() }.entity_len;
+    let (layout, front) = TaskCell::<F>::layout(entity_len);
+    // SAFETY: no reference is left; the stage is empty, so this frees what the header owns.
+    unsafe { task.cast::<TaskCell<F>>().drop_in_place() };
+    // SAFETY: `allocate` took the block with this layout, `front` bytes before the header.
+    unsafe { dealloc(task.cast::<u8>().as_ptr().sub(front), layout) };
+}
+
+/// The address of `P`'s entity in front of a header.
+///
+/// # Safety
+/// The task was made for an executor of policy `P`.
+#[inline(always)]
+pub(super) unsafe fn entity<P: Policy>(task: NonNull<Header>) -> NonNull<P::Entity> {
+    // SAFETY: `allocate` put the entity there.
+    unsafe {
+        task.cast::<u8>()
+            .sub(super::shared::entity_len::<P>().into())
+    }
+    .cast()
+}

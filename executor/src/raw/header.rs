@@ -1,0 +1,135 @@
+//! The part of a task that does not depend on its future.
+
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::Ordering,
+    task::{Context, Waker},
+};
+
+use super::{shared::CpuShared, state::State};
+use crate::{
+    facade::{AtomicPtr, AtomicU32, AtomicU64},
+    sync::SpinLockIrq,
+};
+
+/// What is done with a task without knowing its future's type.
+pub(super) struct VTable {
+    /// Polls the future; true when it is finished, its output in its place.
+    pub(super) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
+    /// Drops the future unfinished.
+    pub(super) cancel: unsafe fn(NonNull<Header>),
+    /// Drops the output.
+    pub(super) drop_output: unsafe fn(NonNull<Header>),
+    /// Frees the allocation; future and output are gone.
+    pub(super) dealloc: unsafe fn(NonNull<Header>),
+}
+
+/// A task's header: 128 bytes before its future, after its policy's entity.
+#[repr(C, align(16))]
+pub(crate) struct Header {
+    pub(super) state: State,
+    /// Link of the one queue the task is in: wake queue, run list, or the list of those to be freed.
+    pub(super) next: AtomicPtr<Header>,
+    /// The CPU that polls this task; changed by that CPU only.
+    pub(super) home: AtomicPtr<CpuShared>,
+    pub(super) vtable: &'static VTable,
+    /// Link of the owner's message queue.
+    pub(super) msg_next: AtomicPtr<Header>,
+    /// The CPU that the task was asked to move to.
+    pub(super) want: AtomicU32,
+    /// Bytes of the policy's entity in front of the header.
+    pub(super) entity_len: u16,
+    _reserved: u16,
+    pub(super) name: &'static str,
+    /// The kernel's word: whose task this is.
+    pub(super) tag: AtomicPtr<()>,
+    /// Why the task asked to be queued again (owner CPU only).
+    pub(super) requeue: AtomicU32,
+    _reserved2: u32,
+    pub(super) polls: AtomicU64,
+    pub(super) run_ns: AtomicU64,
+    /// Who waits for the end.
+    pub(super) join: SpinLockIrq<Option<Waker>>,
+}
+
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<Header>() <= 128);
+
+impl Header {
+    pub(super) fn new(
+        state: State,
+        home: &'static CpuShared,
+        vtable: &'static VTable,
+        name: &'static str,
+        entity_len: u16,
+        tag: *mut (),
+    ) -> Self {
+        Self {
+            state,
+            next: AtomicPtr::new(ptr::null_mut()),
+            home: AtomicPtr::new(ptr::from_ref(home).cast_mut()),
+            vtable,
+            msg_next: AtomicPtr::new(ptr::null_mut()),
+            want: AtomicU32::new(home.cpu()),
+            entity_len,
+            _reserved: 0,
+            name,
+            tag: AtomicPtr::new(tag),
+            requeue: AtomicU32::new(0),
+            _reserved2: 0,
+            polls: AtomicU64::new(0),
+            run_ns: AtomicU64::new(0),
+            join: SpinLockIrq::new(None),
+        }
+    }
+
+    /// The CPU that polls this task.
+    #[inline(always)]
+    pub(super) fn home(&self) -> &'static CpuShared {
+        // SAFETY: only ever set from `&'static CpuShared`.
+        unsafe { &*self.home.load(Ordering::Acquire) }
+    }
+}
+
+/// Wakes the task: at most a bit and a push.
+///
+/// # Safety
+/// The caller holds a reference to the task throughout.
+#[inline]
+pub(super) unsafe fn wake(task: NonNull<Header>) {
+    // SAFETY: the caller's reference keeps the header.
+    let header = unsafe { task.as_ref() };
+    if header.state.wake() {
+        header.home().push_woken(task);
+    }
+}
+
+/// Gives one reference back and frees the task if it was the last, now or, where freeing is not allowed, later.
+///
+/// # Safety
+/// The caller owns the reference and does not use it again.
+#[inline]
+pub(super) unsafe fn release(task: NonNull<Header>) {
+    // SAFETY: the caller's reference keeps the header.
+    if unsafe { task.as_ref() }.state.ref_dec() {
+        // SAFETY: no reference is left, so the task is ours alone.
+        unsafe { free(task) }
+    }
+}
+
+/// Frees a task without references, through its home's list where memory must not be touched (rule 3).
+///
+/// # Safety
+/// The task has no references left.
+#[cold]
+unsafe fn free(task: NonNull<Header>) {
+    // SAFETY: the memory is valid until `dealloc`.
+    let header = unsafe { task.as_ref() };
+    if !crate::cpu::preemptible() {
+        header.home().push_dead(task);
+        return;
+    }
+    // SAFETY: a task without references is complete, and its output was taken or dropped before the reference that
+    // stood for it went.
+    unsafe { (header.vtable.dealloc)(task) };
+}

@@ -1,0 +1,444 @@
+//! The owner CPU's tokens: a task that may be polled, and one that is.
+
+use core::{
+    fmt,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::{self, NonNull},
+    sync::atomic::Ordering,
+    task::Context,
+};
+
+use super::{CpuShared, cell, header::Header, state::ABORT, task_ref::TaskRef, waker};
+use crate::policy::{EnqueueKind, Policy};
+
+/// A task that waits to be polled, held by its CPU's policy.
+///
+/// There is one for each task that is scheduled, and none for the others; so it gives its holder the task's entity and
+/// link to itself. Dropping one ends the task: its future is dropped and joiners see [`Aborted`](crate::Aborted).
+pub struct Runnable<P: Policy> {
+    task: NonNull<Header>,
+    _policy: PhantomData<*mut P>,
+}
+
+impl<P: Policy> Runnable<P> {
+    /// Makes the token for a task taken from a wake queue of an executor of policy `P`.
+    ///
+    /// # Safety
+    /// The task is scheduled, in no queue, and no other token for it exists.
+    pub(super) unsafe fn new(task: NonNull<Header>) -> Self {
+        Self {
+            task,
+            _policy: PhantomData,
+        }
+    }
+
+    /// Takes in what was woken for `shared`, oldest first; what belongs to another CPU is passed on.
+    #[inline]
+    pub(crate) fn drain(shared: &'static CpuShared, mut each: impl FnMut(Self)) {
+        for task in shared.take_woken() {
+            // SAFETY: a task in the wake queue lives.
+            let home = unsafe { task.as_ref() }.home();
+            if ptr::eq(home, shared) {
+                // SAFETY: whoever scheduled the task pushed it, once, and we popped it.
+                each(unsafe { Self::new(task) });
+            } else {
+                home.push_woken(task);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: a scheduled task lives.
+        unsafe { self.task.as_ref() }
+    }
+
+    /// The policy's data of this task.
+    #[inline(always)]
+    pub fn entity(&self) -> &P::Entity {
+        // SAFETY: the task belongs to an executor of `P`, and the token gives the entity to its holder.
+        unsafe { cell::entity::<P>(self.task).as_ref() }
+    }
+
+    /// The policy's data of this task, to change.
+    #[inline(always)]
+    pub fn entity_mut(&mut self) -> &mut P::Entity {
+        // SAFETY: as for `entity`.
+        unsafe { cell::entity::<P>(self.task).as_mut() }
+    }
+
+    /// A reference to the task.
+    pub fn task(&self) -> TaskRef {
+        self.header().state.ref_inc();
+        // SAFETY: the reference was just taken.
+        unsafe { TaskRef::from_raw(self.task) }
+    }
+
+    /// Whether this is the token of `task`.
+    pub fn is(&self, task: &TaskRef) -> bool {
+        self.task == task.as_raw()
+    }
+
+    /// The spawner's word for whose task this is.
+    #[inline]
+    pub fn tag(&self) -> *mut () {
+        self.header().tag.load(Ordering::Acquire)
+    }
+
+    /// The CPU that the task was last asked to be on.
+    pub fn wanted_cpu(&self) -> u32 {
+        self.header().want.load(Ordering::Acquire)
+    }
+
+    /// Hands the task to CPU `cpu`'s executor. Gives the token back if that has none.
+    pub fn send_to(self, cpu: u32) -> Result<(), Self> {
+        let Some(target) = CpuShared::of(cpu) else {
+            return Err(self);
+        };
+        debug_assert!(
+            target.entity().is::<P>(),
+            "executors of one machine share a policy"
+        );
+        let task = ManuallyDrop::new(self).task;
+        // SAFETY: still scheduled, so it lives; the token is given up with the push.
+        unsafe { task.as_ref() }
+            .home
+            .store(ptr::from_ref(target).cast_mut(), Ordering::Release);
+        target.push_woken(task);
+        Ok(())
+    }
+
+    /// Hands the task to the CPU it was asked to be on.
+    #[cold]
+    pub(crate) fn send_to_wanted(self) -> Result<(), Self> {
+        let cpu = self.wanted_cpu();
+        self.send_to(cpu)
+    }
+
+    pub(super) fn into_raw(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).task
+    }
+
+    /// Begins a poll. The two halves go different ways: the entity stays with the executor, the poll goes on the stack.
+    #[inline]
+    pub(crate) fn start(self) -> (Running<P>, Poll) {
+        let task = ManuallyDrop::new(self).task;
+        // SAFETY: the task is scheduled, so it lives.
+        let before = unsafe { task.as_ref() }.state.start();
+        (
+            Running {
+                task,
+                _policy: PhantomData,
+            },
+            Poll {
+                task,
+                abort: before.has(ABORT),
+                _not_send: PhantomData,
+            },
+        )
+    }
+}
+
+impl<P: Policy> Drop for Runnable<P> {
+    fn drop(&mut self) {
+        // SAFETY: this token is gone after this; the copy is the only one.
+        let (running, mut poll) = unsafe { Self::new(self.task) }.start();
+        poll.abort = true;
+        let polled = poll.run();
+        drop(running.complete(polled));
+    }
+}
+
+impl<P: Policy> fmt::Debug for Runnable<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Runnable")
+            .field(&self.header().name)
+            .finish()
+    }
+}
+
+/// A task whose poll is under way on this CPU, or suspended; held by the executor.
+pub struct Running<P: Policy> {
+    task: NonNull<Header>,
+    _policy: PhantomData<*mut P>,
+}
+
+impl<P: Policy> Running<P> {
+    #[inline(always)]
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: a running task lives.
+        unsafe { self.task.as_ref() }
+    }
+
+    /// The policy's data of this task.
+    #[inline(always)]
+    pub fn entity(&self) -> &P::Entity {
+        // SAFETY: the task belongs to an executor of `P`; while it runs, the entity is the holder's of this token.
+        unsafe { cell::entity::<P>(self.task).as_ref() }
+    }
+
+    /// The policy's data of this task, to change.
+    #[inline(always)]
+    pub fn entity_mut(&mut self) -> &mut P::Entity {
+        // SAFETY: as for `entity`.
+        unsafe { cell::entity::<P>(self.task).as_mut() }
+    }
+
+    /// A reference to the task.
+    pub fn task(&self) -> TaskRef {
+        self.header().state.ref_inc();
+        // SAFETY: the reference was just taken.
+        unsafe { TaskRef::from_raw(self.task) }
+    }
+
+    /// Whether this is the token of `task`.
+    pub fn is(&self, task: &TaskRef) -> bool {
+        self.task == task.as_raw()
+    }
+
+    /// The spawner's word for whose task this is.
+    #[inline]
+    pub fn tag(&self) -> *mut () {
+        self.header().tag.load(Ordering::Acquire)
+    }
+
+    /// Whether the task was woken since its poll began, and so stays runnable after it.
+    #[inline]
+    pub fn is_woken(&self) -> bool {
+        self.header().state.load().has(super::state::SCHEDULED)
+    }
+
+    /// Adds a poll of `ns` nanoseconds to the task's account.
+    #[inline(always)]
+    pub(crate) fn account(&self, ns: u64) {
+        // The owner alone writes, so load and store need not be one step.
+        let header = self.header();
+        header
+            .polls
+            .store(header.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        header.run_ns.store(
+            header.run_ns.load(Ordering::Relaxed) + ns,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Why the task asked to be queued again; forgets it.
+    #[inline(always)]
+    pub(crate) fn take_requeue(&self) -> EnqueueKind {
+        let header = self.header();
+        let kind = EnqueueKind::from_bits(header.requeue.load(Ordering::Relaxed));
+        if kind != EnqueueKind::Wake {
+            header.requeue.store(0, Ordering::Relaxed);
+        }
+        kind
+    }
+
+    /// Ends a poll that is to go on: the task again, if it was woken meanwhile.
+    #[inline(always)]
+    pub(crate) fn suspend(self, polled: Polled) -> Option<Runnable<P>> {
+        debug_assert!(polled.task == self.task && !polled.finished);
+        // SAFETY: the task runs, so it lives; after this it may be polled elsewhere, and is touched only if it is ours.
+        if unsafe { self.task.as_ref() }.state.suspend() {
+            // SAFETY: SCHEDULED was set while RUNNING, so it is in no queue, and whoever clears RUNNING has the token.
+            Some(unsafe { Runnable::new(self.task) })
+        } else {
+            None
+        }
+    }
+
+    /// Ends the last poll: wakes who joins, drops an output that nobody wants. Drop the returned reference where tasks
+    /// may be freed.
+    pub(crate) fn complete(self, polled: Polled) -> TaskRef {
+        debug_assert!(polled.task == self.task && polled.finished);
+        let header = self.header();
+        if header.state.complete() {
+            let waker = header.join.lock().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        } else {
+            // SAFETY: complete, and there was no join claim when it became so: the output is ours.
+            unsafe { (header.vtable.drop_output)(self.task) };
+        }
+        // SAFETY: the reference of the task's own life, which ends here.
+        unsafe { TaskRef::from_raw(self.task) }
+    }
+}
+
+/// The right to poll a task once. It stays on the stack that polls.
+#[must_use = "a task that is not polled again is lost"]
+pub struct Poll {
+    task: NonNull<Header>,
+    abort: bool,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// The proof of a poll that has ended.
+#[must_use = "the end of a poll is told to the executor"]
+pub struct Polled {
+    task: NonNull<Header>,
+    pub(crate) finished: bool,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Poll {
+    /// Polls the future, or drops it if the task was aborted.
+    #[inline]
+    pub(crate) fn run(self) -> Polled {
+        // SAFETY: the task runs, so it lives.
+        let vtable = unsafe { self.task.as_ref() }.vtable;
+        let finished = if self.abort {
+            // SAFETY: RUNNING is ours, and the vtable is this task's.
+            unsafe { (vtable.cancel)(self.task) };
+            true
+        } else {
+            // SAFETY: the task lives at least until the end of this poll.
+            let waker = unsafe { waker::borrowed(self.task) };
+            let mut cx = Context::from_waker(&waker);
+            // SAFETY: RUNNING is ours, and the vtable is this task's.
+            unsafe { (vtable.poll)(self.task, &mut cx) }
+        };
+        Polled {
+            task: self.task,
+            finished,
+            _not_send: PhantomData,
+        }
+    }
+
+    pub(crate) fn header_ptr(&self) -> *const Header {
+        self.task.as_ptr()
+    }
+}
+
+/// Marks why the task being polled wakes itself, for its policy.
+pub(crate) fn mark_requeue(task: &TaskRef, kind: EnqueueKind) {
+    task.header().requeue.store(kind as u32, Ordering::Relaxed);
+}
+
+/// Takes in the messages for `shared`, each with its reference to the task.
+pub(crate) fn drain_messages(shared: &'static CpuShared, mut each: impl FnMut(TaskRef)) {
+    for task in shared.take_messages() {
+        // SAFETY: the message owns a reference, which passes to us.
+        let task = unsafe { TaskRef::from_raw(task) };
+        task.header().state.message_taken();
+        let home = task.header().home();
+        if ptr::eq(home, shared) {
+            each(task);
+        } else {
+            task.notify_owner();
+        }
+    }
+}
+
+/// The tasks of a run queue in order, linked through their headers: no allocation, ever.
+pub struct RunList<P: Policy> {
+    head: *mut Header,
+    tail: *mut Header,
+    len: usize,
+    _policy: PhantomData<*mut P>,
+}
+
+// SAFETY: the list owns its tokens; executors move to their CPU before they run.
+unsafe impl<P: Policy> Send for RunList<P> {}
+
+impl<P: Policy> RunList<P> {
+    /// An empty list.
+    pub const fn new() -> Self {
+        Self {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+            len: 0,
+            _policy: PhantomData,
+        }
+    }
+
+    /// How many tasks are in the list.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the list is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts a task last.
+    #[inline]
+    pub fn push_back(&mut self, runnable: Runnable<P>) {
+        let task = runnable.into_raw();
+        // SAFETY: a listed task lives, and its link is the list's.
+        unsafe { task.as_ref() }
+            .next
+            .store(ptr::null_mut(), Ordering::Relaxed);
+        match NonNull::new(self.tail) {
+            // SAFETY: as above, of the last one.
+            Some(tail) => unsafe { tail.as_ref() }
+                .next
+                .store(task.as_ptr(), Ordering::Relaxed),
+            None => self.head = task.as_ptr(),
+        }
+        self.tail = task.as_ptr();
+        self.len += 1;
+    }
+
+    /// Puts a task first.
+    pub fn push_front(&mut self, runnable: Runnable<P>) {
+        let task = runnable.into_raw();
+        // SAFETY: a listed task lives, and its link is the list's.
+        unsafe { task.as_ref() }
+            .next
+            .store(self.head, Ordering::Relaxed);
+        if self.tail.is_null() {
+            self.tail = task.as_ptr();
+        }
+        self.head = task.as_ptr();
+        self.len += 1;
+    }
+
+    /// Takes the first task.
+    #[inline]
+    pub fn pop_front(&mut self) -> Option<Runnable<P>> {
+        let task = NonNull::new(self.head)?;
+        // SAFETY: a listed task lives, and its link is the list's.
+        self.head = unsafe { task.as_ref() }.next.load(Ordering::Relaxed);
+        if self.head.is_null() {
+            self.tail = ptr::null_mut();
+        }
+        self.len -= 1;
+        // SAFETY: the list held this token.
+        Some(unsafe { Runnable::new(task) })
+    }
+
+    /// Takes `task` out, if it is in the list. Linear in the list's length.
+    pub fn remove(&mut self, task: &TaskRef) -> Option<Runnable<P>> {
+        let mut found = None;
+        for _ in 0..self.len {
+            let runnable = self.pop_front()?;
+            if runnable.is(task) {
+                found = Some(runnable)
+            } else {
+                self.push_back(runnable)
+            }
+        }
+        found
+    }
+}
+
+impl<P: Policy> Default for RunList<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Policy> Drop for RunList<P> {
+    fn drop(&mut self) {
+        while self.pop_front().is_some() {}
+    }
+}
+
+impl<P: Policy> fmt::Debug for RunList<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunList").field("len", &self.len).finish()
+    }
+}

@@ -1,0 +1,267 @@
+//! What other CPUs may touch of a CPU's executor: its wake queue, its messages, and whether it sleeps.
+
+use core::{
+    any::TypeId,
+    ptr::{self, NonNull},
+    sync::atomic::Ordering,
+};
+
+use super::{
+    header::Header,
+    queue::{Batch, MessageLink, PushStack, RunLink},
+};
+use crate::{
+    cpu,
+    facade::{AtomicU32, fence},
+    platform,
+    policy::Policy,
+    time::TimerQueue,
+};
+
+/// The CPU is in its loop and looks at the queue before it does anything else.
+const LOOKING: u32 = 0;
+/// The CPU polls a task or runs a user program: an interrupt makes it look.
+const BUSY: u32 = 1;
+/// The CPU sleeps, or is about to: an interrupt ends that.
+const IDLE: u32 = 2;
+
+/// How to make the entity of a task whose spawner does not know the policy.
+#[derive(Clone, Copy)]
+pub(crate) struct EntityOps {
+    pub(super) len: u16,
+    pub(super) type_id: fn() -> TypeId,
+    /// Writes a default entity to the address.
+    pub(super) init: unsafe fn(*mut u8),
+}
+
+impl EntityOps {
+    /// The operations of policy `P`'s entities.
+    pub(crate) const fn of<P: Policy>() -> Self {
+        const {
+            assert!(
+                align_of::<P::Entity>() <= align_of::<Header>(),
+                "an entity is aligned as the header at most"
+            );
+            assert!(
+                !core::mem::needs_drop::<P::Entity>(),
+                "entities are freed without being dropped"
+            );
+            assert!(size_of::<P::Entity>() < 4096);
+        }
+        Self {
+            len: entity_len::<P>(),
+            type_id: TypeId::of::<P::Entity>,
+            init: init_default::<P>,
+        }
+    }
+}
+
+/// The room of `P`'s entity in front of a header, so that both are aligned.
+pub(super) const fn entity_len<P: Policy>() -> u16 {
+    size_of::<P::Entity>().next_multiple_of(align_of::<Header>()) as u16
+}
+
+impl EntityOps {
+    /// Whether these are the entities of policy `P`.
+    pub(super) fn is<P: Policy>(&self) -> bool {
+        (self.type_id)() == TypeId::of::<P::Entity>()
+    }
+}
+
+unsafe fn init_default<P: Policy>(at: *mut u8) {
+    // SAFETY: the caller gives the aligned, unshared room of an entity.
+    unsafe { at.cast::<P::Entity>().write(P::Entity::default()) };
+}
+
+/// A CPU as the others see it: where to push what it shall run, and whether it must be interrupted for that.
+pub struct CpuShared {
+    woken: PushStack<RunLink>,
+    messages: PushStack<MessageLink>,
+    dead: PushStack<RunLink>,
+    mode: AtomicU32,
+    cpu: u32,
+    entity: EntityOps,
+    timers: TimerQueue,
+}
+
+impl CpuShared {
+    pub(crate) fn new(cpu: u32, entity: EntityOps) -> Self {
+        Self {
+            woken: PushStack::new(),
+            messages: PushStack::new(),
+            dead: PushStack::new(),
+            mode: AtomicU32::new(LOOKING),
+            cpu,
+            entity,
+            timers: TimerQueue::new(cpu),
+        }
+    }
+
+    /// The number of the CPU.
+    pub fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    /// The CPU's timers.
+    pub fn timers(&self) -> &TimerQueue {
+        &self.timers
+    }
+
+    pub(super) fn entity(&self) -> &EntityOps {
+        &self.entity
+    }
+
+    /// Queues a task that the caller turned SCHEDULED, and makes the CPU look if it would not.
+    #[inline]
+    pub(super) fn push_woken(&self, task: NonNull<Header>) {
+        // SAFETY: a scheduled task lives until its end, which only its poll brings; only the one who set the bit pushes.
+        if unsafe { self.woken.push(task) } {
+            self.kick();
+        }
+    }
+
+    /// Queues a message about a task; the caller gives it a reference.
+    pub(super) fn push_message(&self, task: NonNull<Header>) {
+        // SAFETY: the message owns a reference, and only the one who set MESSAGE pushes.
+        if unsafe { self.messages.push(task) } {
+            self.kick();
+        }
+    }
+
+    /// Queues a task without references to be freed by the loop.
+    pub(super) fn push_dead(&self, task: NonNull<Header>) {
+        // SAFETY: no reference is left: nobody else touches the task, and it is in no queue, being complete.
+        unsafe { self.dead.push(task) };
+    }
+
+    /// Makes the CPU look at its queue soon.
+    #[inline]
+    fn kick(&self) {
+        if self.cpu == cpu::id() {
+            cpu::set_need_resched();
+            return;
+        }
+        self.kick_remote();
+    }
+
+    fn kick_remote(&self) {
+        // Pairs with the fence in `set_mode_and_look`: either that CPU sees the push, or this one sees the mode.
+        fence(Ordering::SeqCst);
+        match self.mode.load(Ordering::Relaxed) {
+            LOOKING => {}
+            BUSY => platform::get().pend(self.cpu),
+            _ => {
+                let cleared =
+                    self.mode
+                        .compare_exchange(IDLE, LOOKING, Ordering::AcqRel, Ordering::Relaxed);
+                if cleared != Err(LOOKING) {
+                    platform::get().pend(self.cpu);
+                }
+            }
+        }
+    }
+
+    /// Announces what the CPU is about to do. True if something was pushed before the announcement could be seen.
+    #[inline]
+    fn set_mode_and_look(&self, mode: u32) -> bool {
+        self.mode.store(mode, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.has_woken()
+    }
+
+    /// The CPU is about to poll: pushes from elsewhere interrupt it from now on. True if one came before.
+    #[inline]
+    pub(crate) fn set_busy(&self) -> bool {
+        self.set_mode_and_look(BUSY)
+    }
+
+    /// The CPU is in its loop again and looks before it leaves it.
+    #[inline]
+    pub(crate) fn set_looking(&self) {
+        self.mode.store(LOOKING, Ordering::Relaxed);
+    }
+
+    /// Marks the CPU idle. False, and not marked, if there is something to do.
+    pub(crate) fn set_idle(&self) -> bool {
+        if self.set_mode_and_look(IDLE) || !self.dead.is_empty() {
+            self.set_looking();
+            return false;
+        }
+        true
+    }
+
+    /// Whether tasks or messages wait to be taken in.
+    #[inline]
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.woken.is_empty() || !self.messages.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn take_woken(&self) -> Batch<RunLink> {
+        self.woken.take()
+    }
+
+    #[inline]
+    pub(super) fn take_messages(&self) -> Batch<MessageLink> {
+        self.messages.take()
+    }
+
+    /// Frees the tasks whose last reference was dropped where nothing may be freed.
+    ///
+    /// # Context
+    /// Task, preemption on.
+    #[inline]
+    pub(crate) fn free_dead(&self) {
+        for task in self.dead.take() {
+            // SAFETY: `push_dead` gave us a task without references; its memory lives until this call.
+            let dealloc = unsafe { task.as_ref() }.vtable.dealloc;
+            // SAFETY: as `free` has it: complete, its output gone, and nobody else's.
+            unsafe { dealloc(task) };
+        }
+    }
+}
+
+impl core::fmt::Debug for CpuShared {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("CpuShared")
+            .field("cpu", &self.cpu)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The executors by CPU number.
+#[cfg(not(loom))]
+mod table {
+    use super::*;
+    use crate::facade::AtomicPtr;
+
+    static CPUS: [AtomicPtr<CpuShared>; cpu::MAX_CPUS] =
+        [const { AtomicPtr::new(ptr::null_mut()) }; cpu::MAX_CPUS];
+
+    impl CpuShared {
+        /// Makes this the executor that [`CpuShared::of`] finds.
+        pub(crate) fn publish(&'static self) {
+            if let Some(slot) = CPUS.get(self.cpu as usize) {
+                slot.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
+            }
+        }
+
+        /// The executor of CPU `cpu`, if it has one.
+        pub fn of(cpu: u32) -> Option<&'static CpuShared> {
+            let ptr = CPUS.get(cpu as usize)?.load(Ordering::Acquire);
+            // SAFETY: null, or stored by `publish` from a reference that lives for ever.
+            unsafe { ptr.as_ref() }
+        }
+    }
+}
+
+#[cfg(loom)]
+impl CpuShared {
+    pub(crate) fn publish(&'static self) {}
+
+    /// The executor of CPU `cpu`: in the model only the thread's own is found.
+    pub fn of(cpu: u32) -> Option<&'static CpuShared> {
+        let _ = ptr::null::<()>();
+        cpu::shared().filter(|s| s.cpu == cpu)
+    }
+}

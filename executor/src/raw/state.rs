@@ -1,0 +1,123 @@
+//! The state word: five flags and a count of references, changed by single atomic steps.
+
+use core::sync::atomic::Ordering;
+
+use crate::facade::AtomicU64;
+
+/// Woken: in a queue, or to be put into one when the poll ends.
+pub(super) const SCHEDULED: u64 = 1;
+/// Being polled, or suspended in the middle of a poll.
+pub(super) const RUNNING: u64 = 1 << 1;
+/// The future is gone; the output, if anybody wants it, is in its place.
+pub(super) const COMPLETE: u64 = 1 << 2;
+/// To be dropped instead of polled.
+pub(super) const ABORT: u64 = 1 << 3;
+/// A join handle exists and owns the output.
+pub(super) const JOIN: u64 = 1 << 4;
+/// A message to the owner CPU is queued.
+pub(super) const MESSAGE: u64 = 1 << 5;
+/// One reference.
+pub(super) const REF: u64 = 1 << 8;
+
+/// A task's state word.
+pub(super) struct State(AtomicU64);
+
+/// What the word was before a step.
+#[derive(Clone, Copy)]
+pub(super) struct Snapshot(u64);
+
+impl Snapshot {
+    #[inline(always)]
+    pub(super) fn has(self, bits: u64) -> bool {
+        self.0 & bits != 0
+    }
+
+    #[inline(always)]
+    fn refs(self) -> u64 {
+        self.0 / REF
+    }
+}
+
+impl State {
+    /// A task about to be queued for the first time: scheduled, with the reference of its own life and, if `join`, one
+    /// for the handle.
+    pub(super) fn new(join: bool) -> Self {
+        Self(AtomicU64::new(if join {
+            SCHEDULED + JOIN + 2 * REF
+        } else {
+            SCHEDULED + REF
+        }))
+    }
+
+    #[inline(always)]
+    pub(super) fn load(&self) -> Snapshot {
+        Snapshot(self.0.load(Ordering::Acquire))
+    }
+
+    /// Sets SCHEDULED. True if the caller must push the task on its home's wake queue.
+    #[inline(always)]
+    pub(super) fn wake(&self) -> bool {
+        let prev = Snapshot(self.0.fetch_or(SCHEDULED, Ordering::AcqRel));
+        !prev.has(SCHEDULED | RUNNING | COMPLETE)
+    }
+
+    /// Asks for the future to be dropped. True if the caller must push the task on its home's wake queue.
+    pub(super) fn abort(&self) -> bool {
+        let prev = Snapshot(self.0.fetch_or(ABORT | SCHEDULED, Ordering::AcqRel));
+        !prev.has(SCHEDULED | RUNNING | COMPLETE)
+    }
+
+    /// From SCHEDULED to RUNNING, by the owner that took the task out of a queue.
+    #[inline(always)]
+    pub(super) fn start(&self) -> Snapshot {
+        // Both bits are known, so one addition clears the one and sets the other.
+        let prev = Snapshot(self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel));
+        debug_assert!(prev.has(SCHEDULED) && !prev.has(RUNNING | COMPLETE));
+        prev
+    }
+
+    /// Ends a poll that is to go on. True if the task was woken meanwhile, and is the caller's to queue again.
+    #[inline(always)]
+    pub(super) fn suspend(&self) -> bool {
+        let prev = Snapshot(self.0.fetch_and(!RUNNING, Ordering::AcqRel));
+        debug_assert!(prev.has(RUNNING));
+        prev.has(SCHEDULED)
+    }
+
+    /// Ends the last poll: the future is gone and the output in its place. True if a join handle owns the output.
+    pub(super) fn complete(&self) -> bool {
+        let prev = Snapshot(self.0.fetch_add(COMPLETE - RUNNING, Ordering::AcqRel));
+        debug_assert!(prev.has(RUNNING) && !prev.has(COMPLETE));
+        prev.has(JOIN)
+    }
+
+    /// Gives the handle's claim up. True if the task is complete, and so the output the caller's to drop.
+    pub(super) fn unjoin(&self) -> bool {
+        let prev = Snapshot(self.0.fetch_and(!JOIN, Ordering::AcqRel));
+        prev.has(COMPLETE)
+    }
+
+    /// Notes a message. True if there was none, so that the caller queues it.
+    pub(super) fn message(&self) -> bool {
+        !Snapshot(self.0.fetch_or(MESSAGE, Ordering::AcqRel)).has(MESSAGE)
+    }
+
+    /// Forgets the message, by the CPU that took it from its queue.
+    pub(super) fn message_taken(&self) {
+        self.0.fetch_and(!MESSAGE, Ordering::AcqRel);
+    }
+
+    #[inline(always)]
+    pub(super) fn ref_inc(&self) {
+        let prev = Snapshot(self.0.fetch_add(REF, Ordering::Relaxed));
+        debug_assert!(prev.refs() > 0, "a task without references is referred to");
+    }
+
+    /// Gives a reference back. True if it was the last, and the caller must free the task.
+    #[inline(always)]
+    pub(super) fn ref_dec(&self) -> bool {
+        let prev = Snapshot(self.0.fetch_sub(REF, Ordering::AcqRel));
+        debug_assert!(prev.refs() > 0, "a task's reference is given back twice");
+        prev.refs() == 1
+    }
+}

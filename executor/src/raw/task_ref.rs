@@ -1,0 +1,239 @@
+//! A counted reference to a task, whatever its future.
+
+use core::{
+    fmt, mem,
+    ptr::NonNull,
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::{
+    cell::ReadOutput,
+    header::{self, Header},
+    state::COMPLETE,
+    waker,
+};
+use crate::cpu;
+
+/// A task, shared: to wake it, to abort it, to ask how it does.
+pub struct TaskRef(NonNull<Header>);
+
+// SAFETY: what a reference reaches of the header is atomic, locked, or fixed at the start; the future is touched by its
+// polling loop only, and the output only by the holder of the join claim, who checked that it may cross threads.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    /// The caller owns a reference to a live task and gives it up.
+    pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
+        Self(task)
+    }
+
+    /// The task being polled on this CPU.
+    #[inline]
+    pub(crate) fn current() -> Option<Self> {
+        let _stay = cpu::preempt_disable();
+        let task = NonNull::new(cpu::current().cast_mut())?;
+        // SAFETY: the current task runs, so it lives, and its own reference allows another.
+        unsafe { task.as_ref() }.state.ref_inc();
+        Some(Self(task))
+    }
+
+    /// The task that `waker` wakes, if it is a task of this crate.
+    pub fn of_waker(waker: &Waker) -> Option<Self> {
+        let task = waker::task_of(waker)?;
+        // SAFETY: the waker holds a reference, so another may be taken.
+        unsafe { task.as_ref() }.state.ref_inc();
+        Some(Self(task))
+    }
+
+    #[inline(always)]
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: this reference keeps the header.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(super) fn as_raw(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    /// Wakes the task: it is polled once more, soon.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn wake(&self) {
+        // SAFETY: this reference lasts for the call.
+        unsafe { header::wake(self.0) };
+    }
+
+    /// A waker for the task.
+    pub fn waker(&self) -> Waker {
+        // SAFETY: this reference lasts while the borrowed waker is cloned.
+        let borrowed = unsafe { waker::borrowed(self.0) };
+        Waker::clone(&borrowed)
+    }
+
+    /// Asks for the task's future to be dropped, which its own loop does (rule 20).
+    ///
+    /// A poll under way goes on to its end. Joining tells when the future is gone.
+    ///
+    /// # Context
+    /// Any.
+    pub fn abort(&self) {
+        let header = self.header();
+        if header.state.abort() {
+            header.home().push_woken(self.0);
+        }
+    }
+
+    /// Whether the future is gone.
+    pub fn is_finished(&self) -> bool {
+        self.header().state.load().has(COMPLETE)
+    }
+
+    /// The name given when it was spawned.
+    pub fn name(&self) -> &'static str {
+        self.header().name
+    }
+
+    /// The CPU whose executor polls the task.
+    pub fn cpu(&self) -> u32 {
+        self.header().home().cpu()
+    }
+
+    /// A number that no other live task has.
+    pub fn id(&self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// The spawner's word for whose task this is.
+    #[inline]
+    pub fn tag(&self) -> *mut () {
+        self.header().tag.load(Ordering::Acquire)
+    }
+
+    /// Sets the word that [`TaskRef::tag`] gives.
+    pub fn set_tag(&self, tag: *mut ()) {
+        self.header().tag.store(tag, Ordering::Release);
+    }
+
+    /// How often the task was polled.
+    pub fn polls(&self) -> u64 {
+        self.header().polls.load(Ordering::Relaxed)
+    }
+
+    /// How long the task ran, up to the end of its last poll.
+    pub fn run_time(&self) -> Duration {
+        Duration::from_nanos(self.header().run_ns.load(Ordering::Relaxed))
+    }
+
+    /// Asks the task's CPU to hand it to CPU `cpu`.
+    ///
+    /// It is a message to the owner (rule 4): a task in its run queue goes at once, one in a poll after it.
+    ///
+    /// # Context
+    /// Any.
+    pub fn migrate(&self, cpu: u32) {
+        self.header().want.store(cpu, Ordering::Release);
+        self.notify_owner();
+    }
+
+    pub(crate) fn wanted_cpu(&self) -> u32 {
+        self.header().want.load(Ordering::Acquire)
+    }
+
+    /// Asks the task's CPU to look at the task again: [`Policy::update`](crate::Policy::update) is called there.
+    ///
+    /// # Context
+    /// Any.
+    pub fn notify_owner(&self) {
+        let header = self.header();
+        if header.state.message() {
+            header.state.ref_inc();
+            header.home().push_message(self.0);
+        }
+    }
+
+    /// Registers `cx` for the end, or takes the output.
+    ///
+    /// # Safety
+    /// The caller holds the task's join claim, and `read` is for its future's type.
+    pub(crate) unsafe fn poll_join<T>(
+        &self,
+        read: ReadOutput<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<T>> {
+        let old = {
+            let mut join = self.header().join.lock();
+            if self.is_finished() {
+                mem::take(&mut *join)
+            } else {
+                match &*join {
+                    Some(w) if w.will_wake(cx.waker()) => {}
+                    _ => drop(join.replace(cx.waker().clone())),
+                }
+                return Poll::Pending;
+            }
+        };
+        drop(old);
+        // SAFETY: the task is complete; the rest is the caller's promise.
+        Poll::Ready(unsafe { read(self.0) })
+    }
+
+    /// Gives the join claim up.
+    ///
+    /// # Safety
+    /// The caller holds the claim and does not use it again.
+    pub(crate) unsafe fn unjoin(&self) {
+        let header = self.header();
+        let waker = mem::take(&mut *header.join.lock());
+        drop(waker);
+        if header.state.unjoin() {
+            // SAFETY: complete, and the output was ours with the claim.
+            unsafe { (header.vtable.drop_output)(self.0) };
+        }
+    }
+
+    /// Queues a new task for the first time.
+    pub(crate) fn launch(&self) {
+        self.header().home().push_woken(self.0);
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        self.header().state.ref_inc();
+        Self(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours and not used again.
+        unsafe { header::release(self.0) };
+    }
+}
+
+impl PartialEq for TaskRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for TaskRef {}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("name", &self.name())
+            .field("id", &format_args!("{:#x}", self.id()))
+            .finish()
+    }
+}

@@ -1,0 +1,158 @@
+//! Making tasks.
+#![allow(
+    unsafe_code,
+    reason = "a join handle is paired with its task's output type here"
+)]
+
+use core::{fmt, future::Future, ptr};
+
+use crate::{
+    cpu,
+    join::JoinHandle,
+    raw::{CpuShared, NewTask, TaskRef, allocate, read_output},
+};
+
+/// Why a task was not spawned; the future comes back with it.
+pub struct SpawnError<F> {
+    /// The future, unpolled.
+    pub future: F,
+    /// What was missing.
+    pub kind: SpawnErrorKind,
+}
+
+/// What was missing for a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpawnErrorKind {
+    /// Memory for the task.
+    NoMemory,
+    /// An executor on the CPU asked for.
+    NoExecutor,
+}
+
+impl<F> fmt::Debug for SpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SpawnError").field(&self.kind).finish()
+    }
+}
+
+/// Says how a task is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawner {
+    name: &'static str,
+    cpu: Option<u32>,
+    tag: *mut (),
+}
+
+impl Spawner {
+    /// A task named `name`, on the CPU that spawns it.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            cpu: None,
+            tag: ptr::null_mut(),
+        }
+    }
+
+    /// On CPU `cpu`.
+    pub const fn cpu(mut self, cpu: u32) -> Self {
+        self.cpu = Some(cpu);
+        self
+    }
+
+    /// With the word that [`TaskRef::tag`] gives.
+    pub const fn tag(mut self, tag: *mut ()) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Allocates the task and queues it.
+    ///
+    /// # Context
+    /// Task.
+    /// # Errors
+    /// The future comes back if there is no memory, or no executor on that CPU.
+    pub fn try_spawn<F>(self, future: F) -> Result<JoinHandle<F::Output>, SpawnError<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let home = match self.cpu {
+            None => cpu::shared(),
+            Some(cpu) => CpuShared::of(cpu),
+        };
+        let Some(home) = home else {
+            return Err(SpawnError {
+                future,
+                kind: SpawnErrorKind::NoExecutor,
+            });
+        };
+        let new = NewTask {
+            name: self.name,
+            home,
+            tag: self.tag,
+            join: true,
+        };
+        match allocate(new, future) {
+            Ok(task) => {
+                task.launch();
+                // SAFETY: made with a join claim just now, from an `F`.
+                Ok(unsafe { JoinHandle::new(task, read_output::<F>()) })
+            }
+            Err(future) => Err(SpawnError {
+                future,
+                kind: SpawnErrorKind::NoMemory,
+            }),
+        }
+    }
+}
+
+/// Spawns `future` as a task of this CPU.
+///
+/// # Context
+/// Task.
+/// # Panics
+/// Without memory or executor; see [`try_spawn`].
+#[track_caller]
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    try_spawn(name, future).expect("a task of fixed size is spawned by a running executor")
+}
+
+/// Spawns `future` as a task of CPU `cpu`.
+///
+/// # Panics
+/// As [`spawn`].
+#[track_caller]
+pub fn spawn_on<F>(cpu: u32, name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Spawner::new(name)
+        .cpu(cpu)
+        .try_spawn(future)
+        .expect("a task of fixed size is spawned on a running executor")
+}
+
+/// Spawns `future` as a task of this CPU.
+///
+/// # Errors
+/// The future comes back if there is no memory, or no executor on this CPU.
+pub fn try_spawn<F>(name: &'static str, future: F) -> Result<JoinHandle<F::Output>, SpawnError<F>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Spawner::new(name).try_spawn(future)
+}
+
+/// The task being polled on this CPU.
+///
+/// # Context
+/// Any; in an interrupt, the task that was interrupted.
+pub fn current() -> Option<TaskRef> {
+    TaskRef::current()
+}

@@ -1,0 +1,188 @@
+//! Waiters linked in place: a doubly linked list of nodes that live in futures.
+//!
+//! A node is touched only under the lock of the queue it belongs to, its own links included; so the list needs no
+//! atomics. It lives in a pinned value whose drop takes it out of the list first.
+
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomPinned,
+    ptr::{self, NonNull},
+    task::Waker,
+};
+
+/// Where a waiter stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NodeState {
+    /// In no list.
+    Idle,
+    /// In a list.
+    Queued,
+    /// Taken out by a wake-up that it has not used yet.
+    Granted,
+}
+
+/// A waiter's place in a queue.
+pub(super) struct Node {
+    prev: *mut Entry,
+    next: *mut Entry,
+    pub(super) waker: Option<Waker>,
+    pub(super) state: NodeState,
+    /// Stays in the list when woken.
+    pub(super) stays: bool,
+    /// Counts as one of those that `wake(n)` wakes.
+    pub(super) exclusive: bool,
+    /// The queue's wake round that this waiter came after, or was last woken in.
+    pub(super) round: u64,
+}
+
+/// A node in its pinned place.
+pub(super) struct Entry {
+    node: UnsafeCell<Node>,
+    _pinned: PhantomPinned,
+}
+
+// SAFETY: the node is used under its queue's lock only.
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    pub(super) const fn new() -> Self {
+        let node = Node {
+            prev: ptr::null_mut(),
+            next: ptr::null_mut(),
+            waker: None,
+            state: NodeState::Idle,
+            stays: false,
+            exclusive: true,
+            round: 0,
+        };
+        Self {
+            node: UnsafeCell::new(node),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    /// The node.
+    ///
+    /// # Safety
+    /// The caller holds the lock of the queue that the entry belongs to, or the entry belongs to none; and it holds no
+    /// other reference to the node.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the queue's lock stands for the exclusive borrow"
+    )]
+    pub(super) unsafe fn node(&self) -> &mut Node {
+        // SAFETY: by the contract nobody else uses the node.
+        unsafe { &mut *self.node.get() }
+    }
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A list of entries, first in first out.
+pub(super) struct List {
+    head: *mut Entry,
+    tail: *mut Entry,
+}
+
+// SAFETY: the list is used under its queue's lock only, and its entries are `Send`.
+unsafe impl Send for List {}
+
+impl List {
+    pub(super) const fn new() -> Self {
+        Self {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_null()
+    }
+
+    /// The first entry.
+    pub(super) fn front(&self) -> Option<NonNull<Entry>> {
+        NonNull::new(self.head)
+    }
+
+    /// Puts an entry last.
+    ///
+    /// # Safety
+    /// Under the queue's lock; the entry is in no list, and stays where it is until it is taken out.
+    pub(super) unsafe fn push_back(&mut self, entry: NonNull<Entry>) {
+        // SAFETY: the entry lives and we hold the lock.
+        let node = unsafe { entry.as_ref().node() };
+        node.prev = self.tail;
+        node.next = ptr::null_mut();
+        match NonNull::new(self.tail) {
+            // SAFETY: a listed entry lives; we hold the lock.
+            Some(tail) => unsafe { tail.as_ref().node() }.next = entry.as_ptr(),
+            None => self.head = entry.as_ptr(),
+        }
+        self.tail = entry.as_ptr();
+    }
+
+    /// Takes an entry out.
+    ///
+    /// # Safety
+    /// Under the queue's lock; the entry is in this list.
+    pub(super) unsafe fn remove(&mut self, entry: NonNull<Entry>) {
+        // SAFETY: the entry lives and we hold the lock.
+        let node = unsafe { entry.as_ref().node() };
+        let (prev, next) = (node.prev, node.next);
+        match NonNull::new(prev) {
+            // SAFETY: a listed entry lives; we hold the lock.
+            Some(prev) => unsafe { prev.as_ref().node() }.next = next,
+            None => self.head = next,
+        }
+        match NonNull::new(next) {
+            // SAFETY: as above.
+            Some(next) => unsafe { next.as_ref().node() }.prev = prev,
+            None => self.tail = prev,
+        }
+    }
+}
+
+/// Wakers taken under a lock, to be woken after it (rule 5).
+pub(super) struct WakeBatch {
+    wakers: [Option<Waker>; Self::CAPACITY],
+    len: usize,
+}
+
+impl WakeBatch {
+    #[cfg(not(loom))]
+    const CAPACITY: usize = 16;
+    #[cfg(loom)]
+    const CAPACITY: usize = 2;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            wakers: [const { None }; Self::CAPACITY],
+            len: 0,
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.len == Self::CAPACITY
+    }
+
+    pub(super) fn push(&mut self, waker: Option<Waker>) {
+        self.wakers[self.len] = waker;
+        self.len += 1;
+    }
+
+    /// Wakes all, and is empty again. The lock must be given back before.
+    pub(super) fn wake(&mut self) {
+        for waker in &mut self.wakers[..self.len] {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+        self.len = 0;
+    }
+}

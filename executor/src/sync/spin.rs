@@ -1,0 +1,372 @@
+//! Locks that spin: for short sections, never across an await.
+//!
+//! All three test before they set, and say nothing about fairness: sections are short, and on a machine that is itself
+//! scheduled a ticket would wait for a CPU that does not run.
+
+use core::{
+    fmt,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+    sync::atomic::Ordering,
+};
+
+use crate::{
+    cpu::{self, BhGuard, IrqGuard, PreemptGuard},
+    facade::{AtomicBool, AtomicU32, Cell, const_fn, spin_loop},
+};
+
+/// The word of a spinning lock.
+struct RawSpin(AtomicBool);
+
+impl RawSpin {
+    const_fn! {
+        fn new() -> Self {
+            Self(AtomicBool::new(false))
+        }
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        self.0
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[inline(always)]
+    fn lock(&self) {
+        while !self.try_lock() {
+            self.wait();
+        }
+    }
+
+    /// Spins until the lock looks free.
+    #[cold]
+    fn wait(&self) {
+        #[cfg(all(debug_assertions, target_os = "none"))]
+        let mut patience = 1_u64 << 32;
+        while self.0.load(Ordering::Relaxed) {
+            spin_loop();
+            #[cfg(all(debug_assertions, target_os = "none"))]
+            {
+                patience -= 1;
+                assert!(patience > 0, "a spin lock is not given back");
+            }
+            // One look is enough for the model: `spin_loop` lets the holder run.
+            #[cfg(loom)]
+            return;
+        }
+    }
+
+    #[inline(always)]
+    fn unlock(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Declares a lock over `RawSpin` whose guard also holds what `$enter` gives.
+macro_rules! spin_lock {
+    ($(#[$doc:meta])* $lock:ident, $guard:ident, $context:ty, $enter:expr, $check:expr) => {
+        $(#[$doc])*
+        pub struct $lock<T: ?Sized> {
+            raw: RawSpin,
+            value: Cell<T>,
+        }
+
+        // SAFETY: the lock hands the value to one CPU at a time, so it must be able to move between them.
+        unsafe impl<T: ?Sized + Send> Send for $lock<T> {}
+        // SAFETY: as above: no two holders at a time, so `T` need not be `Sync`.
+        unsafe impl<T: ?Sized + Send> Sync for $lock<T> {}
+
+        impl<T> $lock<T> {
+            const_fn! {
+                /// A free lock around `value`.
+                pub fn new(value: T) -> Self {
+                    Self { raw: RawSpin::new(), value: Cell::new(value) }
+                }
+            }
+
+            /// The value, the lock being gone.
+            pub fn into_inner(self) -> T {
+                self.value.into_inner()
+            }
+        }
+
+        impl<T: ?Sized> $lock<T> {
+            /// Takes the lock, spinning while another CPU holds it.
+            ///
+            /// The guard is `!Send`: it does not cross an await. Prefer [`Self::with`] for short sections.
+            #[inline(always)]
+            #[track_caller]
+            pub fn lock(&self) -> $guard<'_, T> {
+                #[allow(clippy::redundant_closure_call, reason = "the check is a parameter")]
+                ($check)();
+                let context = $enter;
+                self.raw.lock();
+                $guard { lock: self, _context: context, _not_send: PhantomData }
+            }
+
+            /// Takes the lock if it is free.
+            #[inline]
+            pub fn try_lock(&self) -> Option<$guard<'_, T>> {
+                let context = $enter;
+                self.raw.try_lock().then(|| $guard { lock: self, _context: context, _not_send: PhantomData })
+            }
+
+            /// Calls `f` with the value under the lock: an await cannot be written in it.
+            #[inline(always)]
+            #[track_caller]
+            pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+                f(&mut self.lock())
+            }
+
+            /// Whether somebody holds the lock, at this moment.
+            pub fn is_locked(&self) -> bool {
+                self.raw.0.load(Ordering::Relaxed)
+            }
+        }
+
+        impl<T: Default> Default for $lock<T> {
+            fn default() -> Self {
+                Self::new(T::default())
+            }
+        }
+
+        impl<T: ?Sized + fmt::Debug> fmt::Debug for $lock<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.try_lock() {
+                    Some(guard) => f.debug_tuple(stringify!($lock)).field(&&*guard).finish(),
+                    None => f.write_str(concat!(stringify!($lock), "(<locked>)")),
+                }
+            }
+        }
+
+        /// The right to use what a lock guards; dropping it gives the lock back.
+        #[must_use = "the lock is given back when the guard is dropped"]
+        pub struct $guard<'a, T: ?Sized> {
+            lock: &'a $lock<T>,
+            // Dropped after `drop` gave the lock back: first the lock, then preemption or interrupts.
+            _context: $context,
+            _not_send: PhantomData<*mut ()>,
+        }
+
+        // SAFETY: a shared guard gives shared access to the value only.
+        unsafe impl<T: ?Sized + Sync> Sync for $guard<'_, T> {}
+
+        impl<T: ?Sized> Deref for $guard<'_, T> {
+            type Target = T;
+            #[inline(always)]
+            fn deref(&self) -> &T {
+                // SAFETY: the guard holds the lock for as long as the reference can live.
+                self.lock.value.with_mut(|v| unsafe { &*v })
+            }
+        }
+
+        impl<T: ?Sized> DerefMut for $guard<'_, T> {
+            #[inline(always)]
+            fn deref_mut(&mut self) -> &mut T {
+                // SAFETY: as for `deref`, and the guard is borrowed exclusively.
+                self.lock.value.with_mut(|v| unsafe { &mut *v })
+            }
+        }
+
+        impl<T: ?Sized> Drop for $guard<'_, T> {
+            #[inline(always)]
+            fn drop(&mut self) {
+                self.lock.raw.unlock();
+            }
+        }
+
+        impl<T: ?Sized + fmt::Debug> fmt::Debug for $guard<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                (**self).fmt(f)
+            }
+        }
+    };
+}
+
+spin_lock! {
+    /// A lock for data that no interrupt handler touches; its holder is not preempted.
+    ///
+    /// # Context
+    /// Task. For softirqs see [`SpinLockBh`], for hard interrupts [`SpinLockIrq`].
+    SpinLock, SpinLockGuard, PreemptGuard, cpu::preempt_disable(),
+    || debug_assert!(!cpu::in_hardirq(), "a plain spin lock is taken in a hard interrupt")
+}
+
+spin_lock! {
+    /// A lock for data that softirqs touch; its holder is not preempted, and no softirq runs on its CPU.
+    ///
+    /// # Context
+    /// Task or softirq.
+    SpinLockBh, SpinLockBhGuard, BhGuard, cpu::bh_disable(),
+    || debug_assert!(!cpu::in_hardirq(), "a bottom-half lock is taken in a hard interrupt")
+}
+
+spin_lock! {
+    /// A lock for data that interrupt handlers touch; interrupts are masked on its holder's CPU.
+    ///
+    /// # Context
+    /// Any, NMI aside.
+    SpinLockIrq, SpinLockIrqGuard, IrqContext, IrqContext::enter(), || ()
+}
+
+/// Interrupts masked and preemption off; fields come back in this order.
+struct IrqContext {
+    _irq: IrqGuard,
+    _preempt: PreemptGuard,
+}
+
+impl IrqContext {
+    #[inline(always)]
+    fn enter() -> Self {
+        let irq = cpu::irq_save();
+        Self {
+            _irq: irq,
+            _preempt: cpu::preempt_disable(),
+        }
+    }
+}
+
+const WRITER: u32 = 1 << 31;
+
+/// A spinning lock of many readers or one writer; holders are not preempted.
+///
+/// A writer that waits keeps no reader out, so it is for data that is seldom written.
+///
+/// # Context
+/// Task.
+pub struct RwSpinLock<T: ?Sized> {
+    /// The number of readers, or [`WRITER`].
+    state: AtomicU32,
+    value: Cell<T>,
+}
+
+// SAFETY: the value moves with the lock.
+unsafe impl<T: ?Sized + Send> Send for RwSpinLock<T> {}
+// SAFETY: readers share the value, a writer has it alone.
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwSpinLock<T> {}
+
+impl<T> RwSpinLock<T> {
+    const_fn! {
+        /// A free lock around `value`.
+        pub fn new(value: T) -> Self {
+            Self { state: AtomicU32::new(0), value: Cell::new(value) }
+        }
+    }
+}
+
+impl<T: ?Sized> RwSpinLock<T> {
+    /// Shares the value with other readers.
+    #[inline]
+    pub fn read(&self) -> RwSpinReadGuard<'_, T> {
+        debug_assert!(
+            !cpu::in_hardirq(),
+            "a plain spin lock is taken in a hard interrupt"
+        );
+        let context = cpu::preempt_disable();
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            if state & WRITER == 0
+                && self
+                    .state
+                    .compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return RwSpinReadGuard {
+                    lock: self,
+                    _context: context,
+                };
+            }
+            spin_loop();
+        }
+    }
+
+    /// Takes the value alone.
+    #[inline]
+    pub fn write(&self) -> RwSpinWriteGuard<'_, T> {
+        debug_assert!(
+            !cpu::in_hardirq(),
+            "a plain spin lock is taken in a hard interrupt"
+        );
+        let context = cpu::preempt_disable();
+        while self
+            .state
+            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            spin_loop();
+        }
+        RwSpinWriteGuard {
+            lock: self,
+            _context: context,
+        }
+    }
+}
+
+impl<T: Default> Default for RwSpinLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for RwSpinLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RwSpinLock")
+            .field("state", &self.state.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reader's share of an [`RwSpinLock`].
+#[must_use = "the share is given back when the guard is dropped"]
+pub struct RwSpinReadGuard<'a, T: ?Sized> {
+    lock: &'a RwSpinLock<T>,
+    _context: PreemptGuard,
+}
+
+/// A writer's hold of an [`RwSpinLock`].
+#[must_use = "the lock is given back when the guard is dropped"]
+pub struct RwSpinWriteGuard<'a, T: ?Sized> {
+    lock: &'a RwSpinLock<T>,
+    _context: PreemptGuard,
+}
+
+impl<T: ?Sized> Deref for RwSpinReadGuard<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: no writer holds the lock while a reader does.
+        self.lock.value.with(|v| unsafe { &*v })
+    }
+}
+
+impl<T: ?Sized> Drop for RwSpinReadGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.lock.state.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl<T: ?Sized> Deref for RwSpinWriteGuard<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the writer is alone.
+        self.lock.value.with(|v| unsafe { &*v })
+    }
+}
+
+impl<T: ?Sized> DerefMut for RwSpinWriteGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the writer is alone, and the guard is borrowed exclusively.
+        self.lock.value.with_mut(|v| unsafe { &mut *v })
+    }
+}
+
+impl<T: ?Sized> Drop for RwSpinWriteGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.lock.state.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,11 @@
+//! Time: a clock, timers per CPU, and futures that wait for a moment.
+
+mod hrtimer;
+mod instant;
+mod queue;
+mod sleep;
+
+pub use hrtimer::HrTimer;
+pub use instant::Instant;
+pub use queue::{TimerQueue, run_expired};
+pub use sleep::{Elapsed, Interval, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};
