@@ -20,14 +20,14 @@ pub(crate) use const_fn;
 
 #[cfg(not(loom))]
 pub(crate) use core::{
-    cell::UnsafeCell as RawCell,
+    cell::UnsafeCell,
     hint::spin_loop,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
 };
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    cell::UnsafeCell as RawCell,
+    cell::UnsafeCell,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
 };
 
@@ -38,13 +38,13 @@ pub(crate) fn spin_loop() {
 }
 
 /// A cell whose accesses `loom` checks for data races; a plain `UnsafeCell` otherwise.
-pub(crate) struct Cell<T: ?Sized>(RawCell<T>);
+pub(crate) struct Cell<T: ?Sized>(UnsafeCell<T>);
 
 impl<T> Cell<T> {
     const_fn! {
         /// Wraps `value`.
         pub(crate) fn new(value: T) -> Self {
-            Self(RawCell::new(value))
+            Self(UnsafeCell::new(value))
         }
     }
 

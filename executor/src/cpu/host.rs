@@ -1,4 +1,4 @@
-//! Per-CPU access on the host: each thread plays a CPU, with its own word.
+//! Per-CPU access on the host: each thread plays a CPU, with its own word and, until [`set_cpu`], a number of its own.
 
 use core::{
     cell::Cell,
@@ -27,11 +27,12 @@ struct HostCpu {
 
 impl HostCpu {
     fn new() -> Self {
+        let token = TOKENS.fetch_add(1, Ordering::Relaxed);
         Self {
             word: Cell::new(0),
             need_resched: Cell::new(0),
-            cpu: Cell::new(0),
-            token: TOKENS.fetch_add(1, Ordering::Relaxed),
+            cpu: Cell::new(token as u32),
+            token,
             irqs: Cell::new(true),
             shared: Cell::new(core::ptr::null()),
             current: Cell::new(core::ptr::null()),

@@ -34,8 +34,8 @@ use crate::raw::{CpuShared, Header};
 pub use host::set_cpu;
 pub use owned::CpuOwned;
 
-/// The most CPUs that a machine may have.
-pub const MAX_CPUS: usize = 256;
+/// The most CPUs that a machine may have; on the host each thread of a test counts as one.
+pub const MAX_CPUS: usize = if cfg!(target_os = "none") { 256 } else { 4096 };
 
 const PREEMPT: u32 = 1;
 const PREEMPT_MASK: u32 = 0xff;
