@@ -16,6 +16,5 @@ pub mod ktest;
 pub mod mm;
 #[cfg(target_os = "none")]
 pub mod panic;
-#[cfg(target_os = "none")]
 pub mod printk;
 pub mod symbols;
