@@ -16,5 +16,8 @@ pub mod ktest;
 pub mod mm;
 #[cfg(target_os = "none")]
 pub mod panic;
+#[cfg(target_os = "none")]
 pub mod printk;
+pub mod process;
+pub mod signal;
 pub mod symbols;

@@ -1,0 +1,52 @@
+//! The thread being polled.
+#![allow(
+    unsafe_code,
+    reason = "the pointer to this CPU's thread becomes a counted one"
+)]
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use executor::cpu;
+
+use super::thread::Thread;
+
+/// The thread that each CPU polls, or null.
+static CURRENT: [AtomicPtr<Thread>; cpu::MAX_CPUS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; cpu::MAX_CPUS];
+
+/// Says which thread this CPU polls from now on.
+///
+/// # Context
+/// Preemption off, where polls begin and end and where suspended ones go on.
+///
+/// # Safety
+/// `thread` stays counted until this CPU is told of another one.
+pub unsafe fn set_current(thread: Option<&Arc<Thread>>) {
+    let pointer = thread.map_or(core::ptr::null_mut(), |thread| {
+        Arc::as_ptr(thread).cast_mut()
+    });
+    CURRENT[cpu::id() as usize].store(pointer, Ordering::Relaxed);
+}
+
+/// The user thread that this code runs for, if it does so for one.
+pub fn try_current() -> Option<Arc<Thread>> {
+    let _here = cpu::preempt_disable();
+    let pointer = CURRENT[cpu::id() as usize].load(Ordering::Relaxed);
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: it came from an `Arc` that stays counted while it is this CPU's current one (`set_current`), which it is
+    // until preemption is on again.
+    unsafe { Arc::increment_strong_count(pointer) };
+    // SAFETY: the count taken above is the one that this `Arc` gives back.
+    Some(unsafe { Arc::from_raw(pointer) })
+}
+
+/// The user thread that this code runs for.
+///
+/// # Panics
+/// In a task that is no user thread; [`try_current`] there.
+pub fn current() -> Arc<Thread> {
+    try_current().expect("a user thread is being polled")
+}

@@ -1,0 +1,407 @@
+//! Threads.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::pin::Pin;
+use core::sync::atomic::{
+    AtomicBool, AtomicI8, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
+use core::task::{Context, Poll};
+
+use conquer_once::spin::OnceCell;
+use executor::TaskRef;
+use executor::sync::SpinLock;
+use fs::{Credentials, Errno, FdTable, FsContext};
+
+use super::guarded::Guarded;
+use super::pid::Pid;
+use super::process::Process;
+use super::user::User;
+use crate::mm::AddressSpace;
+use crate::signal::state::{SignalState, ThreadSignals};
+
+/// Something to look at before going to user mode: a signal, a stop, the end.
+pub const WORK_SIGNAL: u32 = 1;
+/// The thread is to end: its process exits, or another thread is in execve(2). Killable waits end.
+pub const WORK_KILLED: u32 = 2;
+/// The process is stopping; this thread has yet to take part.
+pub const WORK_STOP: u32 = 4;
+/// `ThreadSignals::saved_mask` is to be put back.
+pub const WORK_RESTORE_MASK: u32 = 8;
+/// Not work, but state: the thread is stopped.
+pub const STATE_STOPPED: u32 = 1 << 16;
+/// Not work, but state: the thread is ending.
+pub const STATE_EXITING: u32 = 1 << 17;
+/// Not work, but state: the thread waits and a signal would wake it.
+pub const STATE_INTERRUPTIBLE: u32 = 1 << 18;
+/// Not work, but state: the thread waits and only a fatal signal would wake it.
+pub const STATE_UNINTERRUPTIBLE: u32 = 1 << 19;
+/// Not work, but state: it has forked and not called execve since (`PF_FORKNOEXEC`).
+pub const STATE_FORKED: u32 = 1 << 20;
+
+/// All bits that are work.
+pub const WORK_MASK: u32 = 0xffff;
+
+/// Longest command name, with its final zero.
+pub const COMM_LEN: usize = 16;
+
+/// Processor time and events of one thread or of several.
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// Nanoseconds in user mode.
+    pub user_ns: AtomicU64,
+    /// Nanoseconds in the kernel.
+    pub system_ns: AtomicU64,
+    /// Page faults that needed no device.
+    pub minor_faults: AtomicU64,
+    /// Page faults that did.
+    pub major_faults: AtomicU64,
+    /// Switches because it waited.
+    pub voluntary_switches: AtomicU64,
+    /// Switches because it was preempted.
+    pub involuntary_switches: AtomicU64,
+}
+
+/// What others may look at while the thread runs, and what only the thread itself replaces.
+pub struct Shared {
+    /// Command name, zero-padded.
+    pub comm: [u8; COMM_LEN],
+    /// Credentials.
+    pub cred: Arc<Credentials>,
+    /// The account of the real user id.
+    pub user: Arc<User>,
+    /// Open files; `None` once the thread ends.
+    pub files: Option<Arc<FdTable>>,
+    /// Root, working directory, umask; `None` once the thread ends.
+    pub fs: Option<Arc<SpinLock<FsContext>>>,
+}
+
+/// A user thread.
+pub struct Thread {
+    tid: AtomicI32,
+    process: Arc<Process>,
+    /// `WORK_*` and `STATE_*`.
+    bits: AtomicU32,
+    task: OnceCell<TaskRef>,
+    shared: SpinLock<Shared>,
+    /// Signal state, guarded by the process's signal lock.
+    pub signals: Guarded<ThreadSignals>,
+    /// Processor time and events.
+    pub usage: Usage,
+    /// Nice value.
+    pub nice: AtomicI8,
+    /// Where a zero goes when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
+    pub clear_child_tid: AtomicU64,
+    /// Head of the list of robust futexes, or 0.
+    pub robust_list: AtomicU64,
+    /// The signal for the parent's end (`PR_SET_PDEATHSIG`), or 0.
+    pub parent_death_signal: AtomicU8,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privs: AtomicU8,
+    /// personality(2).
+    pub personality: AtomicU32,
+    /// What restart_syscall(2) goes on with.
+    pub restart: SpinLock<Option<Restart>>,
+    /// Who waits for this thread's first execve(2) or end (`CLONE_VFORK`).
+    pub vfork: SpinLock<Option<Arc<VforkDone>>>,
+}
+
+/// A call that goes on where it was interrupted.
+#[derive(Clone, Debug)]
+pub enum Restart {
+    /// nanosleep(2) or clock_nanosleep(2) until this time, with the place for the rest, or 0.
+    Sleep {
+        /// `CLOCK_*`.
+        clock: i32,
+        /// End, in nanoseconds on that clock.
+        until: u64,
+        /// Where the remaining time goes, or 0.
+        remaining: u64,
+    },
+    /// futex(2) `FUTEX_WAIT` with a timeout.
+    FutexWait {
+        /// Address of the futex.
+        addr: u64,
+        /// Expected value.
+        value: u32,
+        /// Operation with its flags.
+        op: u32,
+        /// Bits to be woken by.
+        bitset: u32,
+        /// End, in nanoseconds on the operation's clock.
+        until: u64,
+    },
+    /// poll(2) until this time.
+    Poll {
+        /// Address of the array.
+        fds: u64,
+        /// Its length.
+        len: u64,
+        /// End, in monotonic nanoseconds, or never.
+        until: Option<u64>,
+    },
+}
+
+/// Tells a parent in vfork(2) that its child is done with the memory they share.
+#[derive(Debug)]
+pub struct VforkDone {
+    done: AtomicBool,
+    parent: Option<TaskRef>,
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thread({}/{})", self.process.pid, self.tid())
+    }
+}
+
+impl Thread {
+    /// A thread of `process` that is in no list yet. `state` is the process's signal lock.
+    pub fn new(tid: Pid, process: Arc<Process>, state: &SignalState, shared: Shared) -> Thread {
+        Thread {
+            tid: AtomicI32::new(tid),
+            process,
+            bits: AtomicU32::new(0),
+            task: OnceCell::uninit(),
+            shared: SpinLock::new(shared),
+            signals: state.token.guard(ThreadSignals::default()),
+            usage: Usage::default(),
+            nice: AtomicI8::new(0),
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            parent_death_signal: AtomicU8::new(0),
+            no_new_privs: AtomicU8::new(0),
+            personality: AtomicU32::new(0),
+            restart: SpinLock::new(None),
+            vfork: SpinLock::new(None),
+        }
+    }
+
+    /// Its number. Changes when it calls execve(2) and is not the first thread of its process.
+    #[inline]
+    pub fn tid(&self) -> Pid {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_tid(&self, tid: Pid) {
+        self.tid.store(tid, Ordering::Relaxed);
+    }
+
+    /// The process that it is part of.
+    #[inline]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Its command name, zero-padded.
+    pub fn comm(&self) -> [u8; COMM_LEN] {
+        self.shared.lock().comm
+    }
+
+    /// Sets the command name, cut off where it is too long.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; COMM_LEN];
+        let len = name.len().min(COMM_LEN - 1);
+        comm[..len].copy_from_slice(&name[..len]);
+        self.shared.lock().comm = comm;
+    }
+
+    /// Its credentials.
+    #[inline]
+    pub fn cred(&self) -> Arc<Credentials> {
+        self.shared.lock().cred.clone()
+    }
+
+    /// Its open files.
+    ///
+    /// # Panics
+    /// If the thread has ended; [`Thread::try_files`] for others' threads.
+    #[inline]
+    pub fn files(&self) -> Arc<FdTable> {
+        self.try_files().expect("a running thread has files")
+    }
+
+    /// Its open files, unless it has ended.
+    #[inline]
+    pub fn try_files(&self) -> Option<Arc<FdTable>> {
+        self.shared.lock().files.clone()
+    }
+
+    /// Its root, working directory and umask.
+    ///
+    /// # Panics
+    /// If the thread has ended; [`Thread::try_fs`] for others' threads.
+    #[inline]
+    pub fn fs(&self) -> Arc<SpinLock<FsContext>> {
+        self.try_fs()
+            .expect("a running thread has a working directory")
+    }
+
+    /// Its root, working directory and umask, unless it has ended.
+    #[inline]
+    pub fn try_fs(&self) -> Option<Arc<SpinLock<FsContext>>> {
+        self.shared.lock().fs.clone()
+    }
+
+    /// Its address space, unless it has ended or is a kernel thread.
+    #[inline]
+    pub fn mm(&self) -> Option<Arc<AddressSpace>> {
+        self.process.mm()
+    }
+
+    /// The part that others may look at.
+    pub fn with_shared<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+        f(&mut self.shared.lock())
+    }
+
+    /// Says which task runs this thread. Once, before it is first woken.
+    pub fn set_task(&self, task: TaskRef) {
+        let _ = self.task.try_init_once(|| task);
+    }
+
+    /// The task that runs it.
+    pub fn task(&self) -> Option<&TaskRef> {
+        self.task.try_get().ok()
+    }
+
+    /// Makes it look at its work.
+    ///
+    /// # Context
+    /// Any.
+    pub fn wake(&self) {
+        if let Some(task) = self.task() {
+            task.wake();
+        }
+    }
+
+    /// The `WORK_*` bits: what is to be done before going to user mode.
+    #[inline(always)]
+    pub fn work(&self) -> u32 {
+        self.bits.load(Ordering::Acquire) & WORK_MASK
+    }
+
+    /// `WORK_*` and `STATE_*`.
+    #[inline]
+    pub fn bits(&self) -> u32 {
+        self.bits.load(Ordering::Acquire)
+    }
+
+    /// Sets bits.
+    #[inline]
+    pub fn set_bits(&self, bits: u32) {
+        self.bits.fetch_or(bits, Ordering::AcqRel);
+    }
+
+    /// Clears bits.
+    #[inline]
+    pub fn clear_bits(&self, bits: u32) {
+        self.bits.fetch_and(!bits, Ordering::AcqRel);
+    }
+
+    /// Whether an interruptible wait is to end.
+    #[inline]
+    pub fn signal_pending(&self) -> bool {
+        self.bits.load(Ordering::Acquire) & (WORK_SIGNAL | WORK_KILLED | WORK_STOP) != 0
+    }
+
+    /// Whether a killable wait, or a long loop, is to end.
+    #[inline]
+    pub fn fatal_signal_pending(&self) -> bool {
+        self.bits.load(Ordering::Acquire) & WORK_KILLED != 0
+    }
+
+    /// Waits for `future`, or for a signal. For leaf waits of this very thread.
+    ///
+    /// # Errors
+    /// `ERESTARTSYS` if a signal came first; the future is then dropped.
+    pub fn interruptible<F: Future>(&self, future: F) -> Interruptible<'_, F> {
+        Interruptible {
+            future,
+            thread: self,
+            wanted: WORK_SIGNAL | WORK_KILLED | WORK_STOP,
+        }
+    }
+
+    /// Waits for `future`, or for the end of this thread. For leaf waits of this very thread.
+    ///
+    /// # Errors
+    /// `EINTR` if the thread is to end; the future is then dropped.
+    pub fn killable<F: Future>(&self, future: F) -> Interruptible<'_, F> {
+        Interruptible {
+            future,
+            thread: self,
+            wanted: WORK_KILLED,
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`Thread::interruptible`] and [`Thread::killable`].
+    #[derive(Debug)]
+    pub struct Interruptible<'a, F> {
+        #[pin]
+        future: F,
+        thread: &'a Thread,
+        wanted: u32,
+    }
+}
+
+impl<F: Future> Future for Interruptible<'_, F> {
+    type Output = Result<F::Output, Errno>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let state = if *this.wanted == WORK_KILLED {
+            STATE_UNINTERRUPTIBLE
+        } else {
+            STATE_INTERRUPTIBLE
+        };
+        if let Poll::Ready(value) = this.future.poll(cx) {
+            this.thread.clear_bits(state);
+            return Poll::Ready(Ok(value));
+        }
+        // A signal sets its bit before it wakes the task, so one that came after this look polls us again.
+        let bits = this.thread.bits();
+        if bits & *this.wanted != 0 {
+            this.thread.clear_bits(state);
+            return Poll::Ready(Err(if *this.wanted == WORK_KILLED {
+                Errno::EINTR
+            } else {
+                Errno::ERESTARTSYS
+            }));
+        }
+        if bits & state == 0 {
+            this.thread.set_bits(state);
+        }
+        Poll::Pending
+    }
+}
+
+impl VforkDone {
+    /// For the parent whose task is `parent`.
+    pub fn new(parent: Option<TaskRef>) -> Arc<VforkDone> {
+        Arc::new(VforkDone {
+            done: AtomicBool::new(false),
+            parent,
+        })
+    }
+
+    /// The child is done.
+    pub fn complete(&self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(parent) = &self.parent {
+            parent.wake();
+        }
+    }
+
+    /// Waits for the child; only in the parent's own task.
+    pub fn wait(&self) -> impl Future<Output = ()> + '_ {
+        core::future::poll_fn(|_| {
+            if self.done.load(Ordering::Acquire) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+    }
+}
