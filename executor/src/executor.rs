@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{
     cpu::{self, CpuOwned},
-    policy::{EnqueueKind, Outcome, Policy},
+    policy::{Outcome, Policy},
     raw::{CpuShared, EntityOps, Poll, Polled, Runnable, Running, TaskRef, drain_messages},
     time::Instant,
 };
@@ -153,14 +153,15 @@ impl<P: Policy> Executor<P> {
                 return Some((running, polled));
             }
             let outcome = if running.is_woken() {
+                running.mark_again();
                 Outcome::Runnable
             } else {
+                running.clear_kind();
                 Outcome::Blocked
             };
             own.policy.put(&mut running, outcome, own.started, now);
-            let kind = running.take_requeue();
             if let Some(runnable) = running.suspend(polled) {
-                own.enqueue(self.shared, runnable, kind, now);
+                own.enqueue(self.shared, runnable, now);
             }
             None
         });
@@ -179,9 +180,9 @@ impl<P: Policy> Executor<P> {
         self.own.with(|own| {
             cpu::clear_need_resched();
             let now = Instant::now();
-            own.take_in(self.shared, now);
+            let asked = own.take_in(self.shared, now);
             let resched = match &mut own.current {
-                Some(current) => own.policy.should_resched(current, own.started, now),
+                Some(current) => own.policy.should_resched(current, own.started, now) || asked,
                 None => true,
             };
             if resched {
@@ -215,13 +216,16 @@ impl<P: Policy> Executor<P> {
 }
 
 impl<P: Policy> Own<P> {
-    /// Moves what was woken, and what others ask of this CPU's tasks, to the policy.
+    /// Moves what was woken, and what others ask of this CPU's tasks, to the policy. True if one of them should run
+    /// instead of the current task.
     #[inline]
-    fn take_in(&mut self, shared: &'static CpuShared, now: Instant) {
+    fn take_in(&mut self, shared: &'static CpuShared, now: Instant) -> bool {
+        let mut resched = false;
         Runnable::drain(shared, |runnable| {
-            self.enqueue(shared, runnable, EnqueueKind::Wake, now)
+            resched |= self.enqueue(shared, runnable, now)
         });
-        drain_messages(shared, |task| self.message(shared, &task, now));
+        drain_messages(shared, |task| resched |= self.message(shared, &task, now));
+        resched
     }
 
     /// Gives a runnable task to the policy, or to the CPU that it was asked to be on.
@@ -229,25 +233,31 @@ impl<P: Policy> Own<P> {
     fn enqueue(
         &mut self,
         shared: &'static CpuShared,
-        runnable: Runnable<P>,
-        kind: EnqueueKind,
+        mut runnable: Runnable<P>,
         now: Instant,
-    ) {
-        if runnable.wanted_cpu() == shared.cpu() {
-            self.policy.enqueue(runnable, kind, now);
-        } else if let Err(runnable) = runnable.send_to_wanted() {
-            self.policy.enqueue(runnable, kind, now);
+    ) -> bool {
+        if runnable.wanted_cpu() != shared.cpu() {
+            match runnable.send_to_wanted() {
+                Ok(()) => return false,
+                // No such CPU: the task stays.
+                Err(back) => runnable = back,
+            }
         }
+        let kind = runnable.take_kind();
+        self.policy
+            .enqueue(runnable, kind, self.current.as_mut(), now)
     }
 
     #[cold]
-    fn message(&mut self, shared: &'static CpuShared, task: &TaskRef, now: Instant) {
+    fn message(&mut self, shared: &'static CpuShared, task: &TaskRef, now: Instant) -> bool {
         let current = self.current.as_mut().filter(|c| c.is(task));
         self.policy.update(task, current, now);
-        if task.wanted_cpu() != shared.cpu()
-            && let Some(runnable) = self.policy.remove(task)
-        {
-            self.enqueue(shared, runnable, EnqueueKind::Migrated, now);
+        if task.wanted_cpu() == shared.cpu() {
+            return false;
+        }
+        match self.policy.remove(task) {
+            Some(runnable) => self.enqueue(shared, runnable, now),
+            None => false,
         }
     }
 }

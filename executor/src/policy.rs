@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum EnqueueKind {
-    /// It was waiting, or was woken during its own poll.
+    /// It was waiting.
     Wake = 0,
     /// It gave the CPU up of its own will.
     Yield = 1,
@@ -25,6 +25,8 @@ pub enum EnqueueKind {
     New = 3,
     /// It comes from another CPU's run queue.
     Migrated = 4,
+    /// It was woken during its own poll, and never waited.
+    Again = 5,
 }
 
 impl EnqueueKind {
@@ -34,6 +36,7 @@ impl EnqueueKind {
             2 => Self::Preempted,
             3 => Self::New,
             4 => Self::Migrated,
+            5 => Self::Again,
             _ => Self::Wake,
         }
     }
@@ -42,9 +45,9 @@ impl EnqueueKind {
 /// How a poll ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The task waits. A wake-up may come in at this very moment: it is an [`EnqueueKind::Wake`] then.
+    /// The task waits. A wake-up that comes at this very moment is an [`EnqueueKind::Wake`] as any other.
     Blocked,
-    /// The task is runnable still; [`Policy::enqueue`] follows.
+    /// The task is runnable still; [`Policy::enqueue`] follows, as yielded, preempted or again.
     Runnable,
     /// The task is finished.
     Done,
@@ -54,11 +57,17 @@ pub enum Outcome {
 ///
 /// All calls come from the owner CPU with preemption off. None may allocate, wait, or drop a [`Runnable`] that is to live.
 pub trait Policy: Sized + 'static {
-    /// What the policy keeps for each task, in the task's own allocation. Freed without being dropped.
+    /// What the policy keeps for each task, in the task's own allocation, until that is freed.
     type Entity: Default + Send + 'static;
 
-    /// Takes a runnable task in.
-    fn enqueue(&mut self, task: Runnable<Self>, kind: EnqueueKind, now: Instant);
+    /// Takes a runnable task in. True if `current`, the task that is being polled, if any, should make way for it.
+    fn enqueue(
+        &mut self,
+        task: Runnable<Self>,
+        kind: EnqueueKind,
+        current: Option<&mut Running<Self>>,
+        now: Instant,
+    ) -> bool;
 
     /// Gives the task to poll next, which leaves the run queue.
     fn pick(&mut self, now: Instant) -> Option<Runnable<Self>>;
@@ -68,9 +77,8 @@ pub trait Policy: Sized + 'static {
         let _ = (task, outcome, started, now);
     }
 
-    /// Whether a queued task should run instead of `current`, which has been running since `started`.
-    ///
-    /// Asked after tasks were enqueued and at the timer; `current` may be brought up to date meanwhile.
+    /// Whether a queued task should run instead of `current`, which has been running since `started`, now that time has
+    /// passed; `current` may be brought up to date.
     fn should_resched(
         &mut self,
         current: &mut Running<Self>,
@@ -128,8 +136,15 @@ impl Policy for Fifo {
     type Entity = ();
 
     #[inline]
-    fn enqueue(&mut self, task: Runnable<Self>, _kind: EnqueueKind, _now: Instant) {
+    fn enqueue(
+        &mut self,
+        task: Runnable<Self>,
+        _kind: EnqueueKind,
+        _current: Option<&mut Running<Self>>,
+        _now: Instant,
+    ) -> bool {
         self.queue.push_back(task);
+        true
     }
 
     #[inline]

@@ -9,7 +9,8 @@ use core::{fmt, future::Future, ptr};
 use crate::{
     cpu,
     join::JoinHandle,
-    raw::{CpuShared, NewTask, TaskRef, allocate, read_output},
+    policy::Policy,
+    raw::{CpuShared, NewTask, TaskRef, allocate, allocate_entity, read_output},
 };
 
 /// Why a task was not spawned; the future comes back with it.
@@ -76,6 +77,35 @@ impl Spawner {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        self.spawn_by(future, allocate::<F>)
+    }
+
+    /// As [`Spawner::try_spawn`], for an executor of policy `P`, with the policy's data of the task.
+    ///
+    /// # Errors
+    /// As [`Spawner::try_spawn`]; the entity is dropped.
+    /// # Panics
+    /// If the executor has another policy.
+    pub fn try_spawn_with<P, F>(
+        self,
+        entity: P::Entity,
+        future: F,
+    ) -> Result<JoinHandle<F::Output>, SpawnError<F>>
+    where
+        P: Policy,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_by(future, |new, future| {
+            allocate_entity::<P, F>(new, future, entity)
+        })
+    }
+
+    fn spawn_by<F: Future>(
+        self,
+        future: F,
+        allocate: impl FnOnce(NewTask, F) -> Result<TaskRef, F>,
+    ) -> Result<JoinHandle<F::Output>, SpawnError<F>> {
         let home = match self.cpu {
             None => cpu::shared(),
             Some(cpu) => CpuShared::of(cpu),

@@ -76,6 +76,35 @@ pub(crate) struct NewTask {
 /// # Errors
 /// The future, when there is no memory.
 pub(crate) fn allocate<F: Future>(new: NewTask, future: F) -> Result<TaskRef, F> {
+    let init = new.home.entity().init;
+    // SAFETY: `allocate_with` gives the room of an entity of the home's policy.
+    allocate_with(new, future, |at| unsafe { init(at) })
+}
+
+/// As [`allocate`], with the policy's entity given.
+///
+/// # Errors
+/// The future, when there is no memory.
+pub(crate) fn allocate_entity<P: Policy, F: Future>(
+    new: NewTask,
+    future: F,
+    entity: P::Entity,
+) -> Result<TaskRef, F> {
+    assert!(
+        new.home.entity().is::<P>(),
+        "the executor has another policy"
+    );
+    // SAFETY: `allocate_with` gives the room of an entity of the home's policy, which is `P`.
+    allocate_with(new, future, |at| unsafe {
+        at.cast::<P::Entity>().write(entity)
+    })
+}
+
+fn allocate_with<F: Future>(
+    new: NewTask,
+    future: F,
+    init: impl FnOnce(*mut u8),
+) -> Result<TaskRef, F> {
     debug_assert!(!cpu::in_hardirq(), "spawned from a hard interrupt");
     let entity = new.home.entity();
     let (layout, front) = TaskCell::<F>::layout(entity.len);
@@ -100,12 +129,10 @@ pub(crate) fn allocate<F: Future>(new: NewTask, future: F) -> Result<TaskRef, F>
     };
     // SAFETY: the place is allocated for a cell, aligned for it, and nobody else's yet.
     unsafe { task.cast::<TaskCell<F>>().write(cell) };
-    if entity.len > 0 {
-        // SAFETY: `entity_len` bytes lie in front of the header, a multiple of its alignment.
-        let at = unsafe { task.cast::<u8>().sub(entity.len.into()) };
-        // SAFETY: the room is aligned as the header, which is at least as the entity, and unshared.
-        unsafe { (entity.init)(at.as_ptr()) };
-    }
+    // SAFETY: `entity_len` bytes lie in front of the header, a multiple of its alignment.
+    let at = unsafe { task.cast::<u8>().sub(entity.len.into()) };
+    // Aligned as the header, which is at least as the entity, and unshared.
+    init(at.as_ptr());
     // SAFETY: a new task has a reference for the caller: the join claim's, or one taken now.
     unsafe {
         if !new.join {
@@ -167,8 +194,11 @@ pub(crate) fn read_output<F: Future>() -> ReadOutput<F::Output> {
 
 unsafe fn dealloc_cell<F: Future>(task: NonNull<Header>) {
     // SAFETY: the task lives until this call.
-    let entity_len = unsafe { task.as_ref() }.entity_len;
+    let header = unsafe { task.as_ref() };
+    let (entity_len, drop_entity) = (header.entity_len, header.home().entity().drop);
     let (layout, front) = TaskCell::<F>::layout(entity_len);
+    // SAFETY: the entity lies there, of the home's policy, and no token of the task is left.
+    unsafe { drop_entity(task.cast::<u8>().as_ptr().sub(entity_len.into())) };
     // SAFETY: no reference is left; the stage is empty, so this frees what the header owns.
     unsafe { task.cast::<TaskCell<F>>().drop_in_place() };
     // SAFETY: `allocate` took the block with this layout, `front` bytes before the header.

@@ -9,6 +9,7 @@ use core::{
 use super::{shared::CpuShared, state::State};
 use crate::{
     facade::{AtomicPtr, AtomicU32, AtomicU64},
+    policy::EnqueueKind,
     sync::SpinLockIrq,
 };
 
@@ -43,7 +44,7 @@ pub(crate) struct Header {
     pub(super) name: &'static str,
     /// The kernel's word: whose task this is.
     pub(super) tag: AtomicPtr<()>,
-    /// Why the task asked to be queued again (owner CPU only).
+    /// Why the task is queued next (owner CPU only).
     pub(super) requeue: AtomicU32,
     _reserved2: u32,
     pub(super) polls: AtomicU64,
@@ -75,7 +76,7 @@ impl Header {
             _reserved: 0,
             name,
             tag: AtomicPtr::new(tag),
-            requeue: AtomicU32::new(0),
+            requeue: AtomicU32::new(EnqueueKind::New as u32),
             _reserved2: 0,
             polls: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),

@@ -33,7 +33,7 @@ mod state;
 mod task_ref;
 mod waker;
 
-pub(crate) use cell::{NewTask, ReadOutput, allocate, read_output};
+pub(crate) use cell::{NewTask, ReadOutput, allocate, allocate_entity, read_output};
 pub(crate) use header::Header;
 pub(crate) use runnable::{Poll, Polled, drain_messages, mark_requeue};
 pub use runnable::{RunList, Runnable, Running};

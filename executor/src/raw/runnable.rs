@@ -116,6 +116,19 @@ impl<P: Policy> Runnable<P> {
         self.send_to(cpu)
     }
 
+    /// Why the task enters the run queue; forgets it.
+    #[inline(always)]
+    pub(crate) fn take_kind(&self) -> EnqueueKind {
+        let header = self.header();
+        let kind = EnqueueKind::from_bits(header.requeue.load(Ordering::Relaxed));
+        if kind != EnqueueKind::Wake {
+            header
+                .requeue
+                .store(EnqueueKind::Wake as u32, Ordering::Relaxed);
+        }
+        kind
+    }
+
     pub(super) fn into_raw(self) -> NonNull<Header> {
         ManuallyDrop::new(self).task
     }
@@ -203,6 +216,24 @@ impl<P: Policy> Running<P> {
         self.header().tag.load(Ordering::Acquire)
     }
 
+    /// Forgets why the task would have been queued again, since it waits.
+    pub(crate) fn clear_kind(&self) {
+        self.header()
+            .requeue
+            .store(EnqueueKind::Wake as u32, Ordering::Relaxed);
+    }
+
+    /// Notes that the task was woken during its own poll, unless it said why itself.
+    #[inline(always)]
+    pub(crate) fn mark_again(&self) {
+        let header = self.header();
+        if header.requeue.load(Ordering::Relaxed) == EnqueueKind::Wake as u32 {
+            header
+                .requeue
+                .store(EnqueueKind::Again as u32, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the task was woken since its poll began, and so stays runnable after it.
     #[inline]
     pub fn is_woken(&self) -> bool {
@@ -221,17 +252,6 @@ impl<P: Policy> Running<P> {
             header.run_ns.load(Ordering::Relaxed) + ns,
             Ordering::Relaxed,
         );
-    }
-
-    /// Why the task asked to be queued again; forgets it.
-    #[inline(always)]
-    pub(crate) fn take_requeue(&self) -> EnqueueKind {
-        let header = self.header();
-        let kind = EnqueueKind::from_bits(header.requeue.load(Ordering::Relaxed));
-        if kind != EnqueueKind::Wake {
-            header.requeue.store(0, Ordering::Relaxed);
-        }
-        kind
     }
 
     /// Ends a poll that is to go on: the task again, if it was woken meanwhile.

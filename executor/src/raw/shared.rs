@@ -32,6 +32,8 @@ pub(crate) struct EntityOps {
     pub(super) type_id: fn() -> TypeId,
     /// Writes a default entity to the address.
     pub(super) init: unsafe fn(*mut u8),
+    /// Drops the entity at the address.
+    pub(super) drop: unsafe fn(*mut u8),
 }
 
 impl EntityOps {
@@ -42,16 +44,13 @@ impl EntityOps {
                 align_of::<P::Entity>() <= align_of::<Header>(),
                 "an entity is aligned as the header at most"
             );
-            assert!(
-                !core::mem::needs_drop::<P::Entity>(),
-                "entities are freed without being dropped"
-            );
             assert!(size_of::<P::Entity>() < 4096);
         }
         Self {
             len: entity_len::<P>(),
             type_id: TypeId::of::<P::Entity>,
             init: init_default::<P>,
+            drop: drop_entity::<P>,
         }
     }
 }
@@ -71,6 +70,11 @@ impl EntityOps {
 unsafe fn init_default<P: Policy>(at: *mut u8) {
     // SAFETY: the caller gives the aligned, unshared room of an entity.
     unsafe { at.cast::<P::Entity>().write(P::Entity::default()) };
+}
+
+unsafe fn drop_entity<P: Policy>(at: *mut u8) {
+    // SAFETY: the caller gives an entity that nobody uses any more.
+    unsafe { at.cast::<P::Entity>().drop_in_place() };
 }
 
 /// A CPU as the others see it: where to push what it shall run, and whether it must be interrupted for that.
