@@ -16,7 +16,6 @@ pub mod ktest;
 pub mod mm;
 #[cfg(target_os = "none")]
 pub mod panic;
-#[cfg(target_os = "none")]
 pub mod printk;
 pub mod process;
 pub mod signal;

@@ -16,6 +16,7 @@
 //! In the text, a backslash starts `\\`, `\r` or `\xHH`.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -246,6 +247,28 @@ fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
         out.push(byte);
         text = &rest[used..];
     }
+}
+
+/// Output as lines of the protocol, safe in a text file.
+#[must_use]
+pub fn escape(output: &[u8]) -> String {
+    let mut text = String::new();
+    for line in output.split_inclusive(|byte| *byte == b'\n') {
+        let whole = line.last() == Some(&b'\n');
+        text.push(if whole { '>' } else { '.' });
+        for byte in &line[..line.len() - usize::from(whole)] {
+            match byte {
+                b'\\' => text.push_str("\\\\"),
+                b'\r' => text.push_str("\\r"),
+                b' '..=b'~' | b'\t' => text.push(char::from(*byte)),
+                byte => {
+                    let _ = write!(text, "\\x{byte:02x}");
+                }
+            }
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// The lines of a stream, without their line breaks, read by a thread of its own.

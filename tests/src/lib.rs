@@ -7,11 +7,13 @@
 
 pub mod archive;
 pub mod batch;
+pub mod golden;
 pub mod harness;
 pub mod image;
 pub mod initramfs;
 pub mod ktests;
 pub mod machine;
+pub mod programs;
 pub mod qemu;
 pub mod session;
 pub mod setup;

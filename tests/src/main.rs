@@ -22,6 +22,13 @@ enum Command {
     Build,
     /// Boots a machine: to a shell on this terminal, or to a script from standard input
     Boot(Machine),
+    /// Records what Linux gives for the cases in tests/busybox: golden --kernel VMLINUZ
+    Golden {
+        #[command(flatten)]
+        machine: Machine,
+        /// Only these lists
+        lists: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -38,6 +45,9 @@ fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         None => tests::session::run(&Machine::default()),
         Some(Command::Boot(machine)) => tests::session::run(&machine),
+        Some(Command::Golden { machine, lists }) => {
+            tests::golden::record(&machine, &lists).map(|()| 0)
+        }
         Some(Command::Build) => {
             setup::ensure(Need::Boot)?;
             println!("{}", image::build(Flavour::Release)?.display());

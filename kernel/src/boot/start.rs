@@ -126,6 +126,7 @@ fn read_start_info(at: u64, features: &Features) {
         Err(StartInfoError::BadMagic) => panic!("the loader left no PVH start info at {at:#x}"),
         Err(StartInfoError::NoMemoryMap) => panic!("the loader gave no memory map"),
     };
+    crate::printk::console::start(CommandLine::new(start.command_line()));
     if let Some(limit) = CommandLine::new(start.command_line()).size("mem") {
         start.memory.limit(limit);
     }

@@ -1,0 +1,151 @@
+//! Programs for the guest: builds those of `tests/user`, and packs an initramfs whose agent runs them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+
+use crate::archive::Archive;
+use crate::batch::{self, Record};
+use crate::image::{self, Flavour};
+use crate::initramfs::{self, Session};
+use crate::machine::Machine;
+
+/// One program to run in the guest.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The test's name.
+    pub name: String,
+    /// Its bound in seconds; the machine counts as hung after a minute of silence.
+    pub seconds: u32,
+    /// Path in the guest and arguments.
+    pub argv: Vec<String>,
+    /// Files that it needs: path in the guest, mode, contents.
+    pub files: Vec<(String, u32, Vec<u8>)>,
+}
+
+impl Program {
+    /// A script for the guest's shell.
+    #[must_use]
+    pub fn script(name: &str, script: &str) -> Self {
+        let path = format!("tests/{name}");
+        Self {
+            name: name.to_string(),
+            seconds: 30,
+            argv: vec!["/bin/ash".into(), format!("/{path}")],
+            files: vec![(path, 0o644, script.into())],
+        }
+    }
+}
+
+/// Builds the Rust program of `tests/user` for the guest and gives its path. It runs on the host as well.
+///
+/// # Errors
+/// When the build fails.
+pub fn usertests() -> Result<PathBuf> {
+    let target = "x86_64-unknown-linux-musl";
+    let mut cmd = image::cargo("user");
+    cmd.args([
+        "build",
+        "--quiet",
+        "-p",
+        "usertests",
+        "--release",
+        "--target",
+        target,
+    ]);
+    cmd.stdout(std::io::stderr());
+    if !cmd.status().context("running cargo")?.success() {
+        bail!("tests/user does not build");
+    }
+    Ok(crate::root()
+        .join("target/user")
+        .join(target)
+        .join("release/usertests"))
+}
+
+/// The kernel and the agent for tests of programs, built on the first call.
+///
+/// With `WAKE_TEST_KERNEL` in the environment it is that kernel: this is how the tests themselves are tested on Linux.
+///
+/// # Errors
+/// When one of them does not build.
+pub fn kernel_and_agent() -> Result<(PathBuf, PathBuf)> {
+    static BUILT: OnceLock<Result<(PathBuf, PathBuf), String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let build = || {
+            let kernel = match std::env::var_os("WAKE_TEST_KERNEL") {
+                Some(kernel) => kernel.into(),
+                None => image::build(Flavour::Checked)?,
+            };
+            anyhow::Ok((kernel, usertests()?))
+        };
+        build().map_err(|error| format!("{error:#}"))
+    });
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+/// The names of the cases in the program that [`usertests`] has built.
+///
+/// # Errors
+/// When it does not run here.
+pub fn usertest_names(program: &Path) -> Result<Vec<String>> {
+    let out = Command::new(program)
+        .arg("list")
+        .output()
+        .context("running usertests")?;
+    if !out.status.success() {
+        bail!("usertests list failed");
+    }
+    Ok(String::from_utf8(out.stdout)?
+        .lines()
+        .map(str::to_string)
+        .collect())
+}
+
+/// Runs `programs` in machines like `machine` with the given kernel, and hands over each result as it comes.
+///
+/// # Errors
+/// When a machine cannot be made. What happens inside of it is a program's result.
+pub fn run(
+    machine: &Machine,
+    kernel: &Path,
+    agent: &Path,
+    programs: &[Program],
+    report: &mut dyn FnMut(Record),
+) -> Result<()> {
+    let mut base = initramfs::build(&Session::Program("/bin/usertests agent /tests/list".into()))?;
+    base.file("bin/usertests", 0o755, std::fs::read(agent)?);
+    let names: Vec<String> = programs
+        .iter()
+        .map(|program| program.name.clone())
+        .collect();
+    let mut boot = |dir: &Path, left: &[String]| {
+        let chosen = programs
+            .iter()
+            .filter(|program| left.contains(&program.name));
+        let initrd = dir.join("initramfs.cpio");
+        std::fs::write(&initrd, pack(base.clone(), chosen).bytes())?;
+        let words = ["panic=-1".to_string(), "quiet".to_string()];
+        Ok(machine.command(kernel, Some(&initrd), &words))
+    };
+    batch::run(&names, &mut boot, report)
+}
+
+fn pack<'a>(mut archive: Archive, programs: impl Iterator<Item = &'a Program>) -> Archive {
+    let mut list = String::new();
+    for program in programs {
+        list.push_str(&format!(
+            "{}\t{}\t{}\n",
+            program.name,
+            program.seconds,
+            program.argv.join("\t")
+        ));
+        for (path, mode, data) in &program.files {
+            archive.file(path, *mode, data.clone());
+        }
+    }
+    archive.file("tests/list", 0o644, list);
+    archive
+}
