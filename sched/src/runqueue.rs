@@ -17,11 +17,9 @@ pub enum Wake {
     Migrated,
 }
 
-/// How a task's turn ended.
+/// How the turn of a task that is still runnable ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It waits for something: the caller keeps the node.
-    Sleeps,
     /// Another was to run first, or its slice was over.
     Preempted,
     /// It gave the CPU away by `sched_yield(2)`.
@@ -114,21 +112,17 @@ impl<T> RunQueue<T> {
         Some((node, item))
     }
 
-    /// Ends a turn: the node goes back into the order unless the task sleeps, in which case the caller gets it back.
-    pub fn put(
-        &mut self,
-        mut node: Box<Node<T>>,
-        item: T,
-        outcome: Outcome,
-        now: u64,
-    ) -> Option<(Box<Node<T>>, T)> {
-        self.charge(&mut node, now);
-        if outcome == Outcome::Sleeps {
-            if !node.policy.is_realtime() {
-                self.fair.leave(&mut node);
-            }
-            return Some((node, item));
+    /// Ends a turn: charges the task, and where it now `sleeps` notes by how much it was ahead or behind.
+    /// A task that does not sleep is [requeued](Self::requeue) next.
+    pub fn end_turn(&mut self, node: &mut Node<T>, sleeps: bool, now: u64) {
+        self.charge(node, now);
+        if sleeps && !node.policy.is_realtime() {
+            self.fair.leave(node);
         }
+    }
+
+    /// Puts a task whose turn ended, but which is still runnable, back into the order.
+    pub fn requeue(&mut self, mut node: Box<Node<T>>, item: T, outcome: Outcome) {
         node.item = Some(item);
         if node.policy.is_realtime() {
             self.rt
@@ -143,7 +137,6 @@ impl<T> RunQueue<T> {
             }
             self.fair.insert(node);
         }
-        None
     }
 
     /// Charges the running task for the time since it was last charged.

@@ -33,11 +33,7 @@ impl Cpu {
                 .running
                 .take()
                 .expect("only a running task is preempted");
-            assert!(
-                self.queue
-                    .put(node, id, Outcome::Preempted, self.now)
-                    .is_none()
-            );
+            self.put(node, id, Outcome::Preempted);
         }
     }
 
@@ -60,14 +56,15 @@ impl Cpu {
             self.queue.charge(node, self.now);
             if self.queue.should_preempt(node) {
                 let (node, id) = self.running.take().expect("it was just running");
-                assert!(
-                    self.queue
-                        .put(node, id, Outcome::Preempted, self.now)
-                        .is_none()
-                );
+                self.put(node, id, Outcome::Preempted);
                 self.running = self.queue.pick(self.now);
             }
         }
+    }
+
+    fn put(&mut self, mut node: Box<Node<usize>>, id: usize, outcome: Outcome) {
+        self.queue.end_turn(&mut node, false, self.now);
+        self.queue.requeue(node, id, outcome);
     }
 
     fn dispatch(&mut self) {
@@ -77,10 +74,9 @@ impl Cpu {
     }
 
     fn sleep_running(&mut self) -> Entry {
-        let (node, id) = self.running.take().expect("a task runs");
-        self.queue
-            .put(node, id, Outcome::Sleeps, self.now)
-            .expect("a sleeper's node comes back")
+        let (mut node, id) = self.running.take().expect("a task runs");
+        self.queue.end_turn(&mut node, true, self.now);
+        (node, id)
     }
 }
 
@@ -200,7 +196,7 @@ fn yield_lets_the_other_run() {
         let (node, id) = cpu.running.take().expect("a task runs");
         assert_ne!(id, last);
         last = id;
-        assert!(cpu.queue.put(node, id, Outcome::Yielded, cpu.now).is_none());
+        cpu.put(node, id, Outcome::Yielded);
         cpu.run(1000);
     }
 }
