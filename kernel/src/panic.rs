@@ -11,3 +11,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     }
     crate::arch::halt_forever()
 }
+
+/// Reports an exception that kernel code caused and that nothing expected, and stops.
+pub fn exception(frame: &crate::arch::trap::TrapFrame) -> ! {
+    panic!("unexpected exception: {frame:x?}")
+}
+
+/// Handles a non-maskable interrupt.
+pub fn nmi(_frame: &crate::arch::trap::TrapFrame) {
+    log::warn!("NMI received for unknown reason");
+}

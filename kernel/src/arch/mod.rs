@@ -4,16 +4,24 @@ pub mod apic;
 pub mod calibrate;
 pub mod counter;
 pub mod cpu;
+pub mod cpu_features;
 pub mod fixmap;
+pub mod fpu;
 pub mod hpet;
+pub mod irq;
 pub mod layout;
 pub mod mmio;
+pub mod percpu;
 pub mod pic;
 pub mod pit;
 pub mod power;
 pub mod rtc;
+pub mod selectors;
 pub mod serial;
+pub mod trap;
 pub mod tsc;
+pub mod uaccess;
+pub mod user;
 pub mod vectors;
 
 /// Stops this CPU for good.

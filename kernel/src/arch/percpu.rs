@@ -1,0 +1,113 @@
+//! The per-CPU area: what `gs:` points at while the CPU is in the kernel.
+//!
+//! Its first field is the executor's [`CpuLocal`], whose layout is a contract with that crate; behind it comes what
+//! only the machine's own code needs. The entry stubs address fields by `offset_of!`, so the order may change freely.
+//!
+//! Lock key: every field is written by its own CPU only, except those that say otherwise.
+#![allow(
+    unsafe_code,
+    reason = "reads the GS base and hands out the area it points at"
+)]
+
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+use executor::cpu::CpuLocal;
+use x86_64::structures::tss::TaskStateSegment;
+
+use super::fpu::FpuOwner;
+
+/// The most CPUs that one image starts.
+pub const MAX_CPUS: usize = 64;
+
+/// What one CPU keeps for itself.
+#[repr(C, align(64))]
+pub struct PerCpu {
+    /// The executor's words, at `gs:0` by contract.
+    pub local: CpuLocal,
+    /// The kernel stack pointer that the way back from user mode restores; written by `enter_user`.
+    pub kernel_rsp: UnsafeCell<u64>,
+    /// Where the system-call stub parks the user's stack pointer for a few instructions.
+    pub scratch: UnsafeCell<u64>,
+    /// Top of the stack on which interrupts of kernel code are handled.
+    pub irq_stack: UnsafeCell<u64>,
+    /// Whether the interrupt stack is in use (a nested interrupt stays on it).
+    pub irq_nesting: UnsafeCell<u64>,
+    /// The task state segment; its `RSP0` is also where the system-call stub saves registers.
+    pub tss: UnsafeCell<TaskStateSegment>,
+    /// Whose vector state the FPU registers hold.
+    pub fpu: FpuOwner,
+    /// The page table that CR3 holds (physical address); read by other CPUs' shootdowns.
+    pub cr3: AtomicU64,
+    /// The local APIC's identity.
+    pub apic_id: AtomicU64,
+    /// The CPU's executor and what goes with it: a `crate::task::CpuTasks`.
+    pub tasks: AtomicPtr<()>,
+    /// The user thread that is being polled: a `crate::process::Thread`, or null.
+    pub thread: AtomicPtr<()>,
+    /// Set once the CPU runs its executor loop; read by every CPU.
+    pub online: AtomicBool,
+}
+
+// SAFETY: the `UnsafeCell` fields are touched only by the CPU that owns the area (through `gs:` or with interrupts off
+// before that CPU runs); all others are atomics.
+unsafe impl Sync for PerCpu {}
+
+impl PerCpu {
+    /// Makes the area of CPU `cpu`. Context: boot.
+    pub fn new(cpu: u32) -> Self {
+        Self {
+            local: CpuLocal::new(cpu),
+            kernel_rsp: UnsafeCell::new(0),
+            scratch: UnsafeCell::new(0),
+            irq_stack: UnsafeCell::new(0),
+            irq_nesting: UnsafeCell::new(0),
+            tss: UnsafeCell::new(TaskStateSegment::new()),
+            fpu: FpuOwner::new(),
+            cr3: AtomicU64::new(0),
+            apic_id: AtomicU64::new(0),
+            tasks: AtomicPtr::new(core::ptr::null_mut()),
+            thread: AtomicPtr::new(core::ptr::null_mut()),
+            online: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes this the area of the running CPU: GS base here, user GS base 0.
+    ///
+    /// # Safety
+    /// `this` lives for ever, is the area of the CPU that calls, `cpu` its number, and is installed once; interrupts are off.
+    pub unsafe fn install(this: *const PerCpu, cpu: u32) {
+        use x86_64::registers::model_specific::{GsBase, KernelGsBase};
+        let addr = x86_64::VirtAddr::from_ptr(this);
+        GsBase::write(addr);
+        KernelGsBase::write(x86_64::VirtAddr::zero());
+        // SAFETY: the caller gives a live area that nobody else is looking at yet.
+        unsafe { (*this.cast_mut()).local.bind(cpu) };
+        AREAS[cpu as usize].store(this.cast_mut(), Ordering::Release);
+    }
+}
+
+static AREAS: [AtomicPtr<PerCpu>; MAX_CPUS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+
+/// The running CPU's area. The caller must not be moved to another CPU while it uses it: hold off preemption.
+///
+/// # Context
+/// Any.
+#[inline]
+pub fn this() -> &'static PerCpu {
+    let area: *const PerCpu;
+    // SAFETY: `gs:16` is the self pointer by the contract of `CpuLocal`. Volatile on purpose: after a park the CPU may
+    // be another one, so the read must not be merged with an earlier one (rule 10).
+    unsafe { asm!("mov {}, gs:[16]", out(reg) area, options(nostack, preserves_flags)) };
+    // SAFETY: areas live for ever once installed, and all code that gets here runs after `install`.
+    unsafe { &*area }
+}
+
+/// The area of CPU `cpu`, once that CPU has been set up.
+pub fn of(cpu: u32) -> Option<&'static PerCpu> {
+    let area = AREAS.get(cpu as usize)?.load(Ordering::Acquire);
+    // SAFETY: a pointer in the table is an installed area, which lives for ever.
+    unsafe { area.as_ref() }
+}
