@@ -24,8 +24,8 @@ mod edit;
 mod input_queue;
 pub mod ldisc;
 mod output;
-mod read;
-mod receive;
+pub mod read;
+pub mod receive;
 pub mod ring;
 pub mod termios;
 #[cfg(test)]
