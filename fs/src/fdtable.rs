@@ -71,6 +71,18 @@ impl Slots {
     }
 }
 
+/// The open descriptors of a table; see [`FdTable::with_open`].
+pub struct OpenFiles<'a>(&'a [Option<Slot>]);
+
+impl OpenFiles<'_> {
+    /// Returns the file behind `fd`, if it is open.
+    #[inline]
+    pub fn get(&self, fd: i32) -> Option<&Arc<File>> {
+        let slot = self.0.get(usize::try_from(fd).ok()?)?.as_ref()?;
+        Some(&slot.file)
+    }
+}
+
 /// Turns a descriptor argument into an index.
 fn index(fd: i32) -> Result<usize> {
     usize::try_from(fd).map_err(|_| Errno::EBADF)
@@ -93,6 +105,15 @@ impl FdTable {
             Some(Some(slot)) => Ok(slot.file.clone()),
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// Calls `look` with the open descriptors, which stay as they are meanwhile.
+    ///
+    /// Cheaper than [`get`](FdTable::get) for many of them. `look` runs under the table's lock: it drops no file and
+    /// comes to an end soon.
+    #[inline]
+    pub fn with_open<R>(&self, look: impl FnOnce(&OpenFiles<'_>) -> R) -> R {
+        look(&OpenFiles(&self.inner.lock().slots))
     }
 
     /// Gives `file` the lowest free descriptor from `from` on.

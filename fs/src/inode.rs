@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::file::FileOps;
 use crate::mapping::Mapping;
 use crate::mount::Path;
+use crate::notify::Marks;
 use crate::stat::Stat;
 use crate::superblock::SuperBlock;
 use crate::sync::{SpinLock, SpinLockGuard};
@@ -268,6 +269,7 @@ pub struct Inode {
     /// Held while the directory's entries change.
     dir_lock: SpinLock<()>,
     attachment: SpinLock<Option<Attachment>>,
+    marks: Marks,
     mapping: Option<Arc<Mapping>>,
     sb: Arc<SuperBlock>,
     ops: Box<dyn InodeOps>,
@@ -307,6 +309,7 @@ impl Inode {
             }),
             dir_lock: SpinLock::new(()),
             attachment: SpinLock::new(None),
+            marks: Marks::new(),
             mapping,
             sb: sb.clone(),
             ops,
@@ -443,6 +446,12 @@ impl Inode {
     /// Locks the directory's entries; two directories are locked in the order of their addresses.
     pub fn lock_dir(&self) -> SpinLockGuard<'_, ()> {
         self.dir_lock.lock()
+    }
+
+    /// Returns who watches the inode.
+    #[inline]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Returns what hangs on the inode, making it with `make` if nothing does and `make` is given.

@@ -1,3 +1,3 @@
 //! The locks this crate uses, from one place.
 
-pub use spin::{Mutex as SpinLock, MutexGuard as SpinLockGuard};
+pub use executor::sync::{SpinLock, SpinLockGuard, SpinLockIrq, WaitQueue};

@@ -29,6 +29,7 @@ mod list;
 mod spin;
 mod wait_queue;
 mod waiter;
+mod waiters;
 
 pub use spin::{
     RwSpinLock, RwSpinReadGuard, RwSpinWriteGuard, SpinLock, SpinLockBh, SpinLockBhGuard,
@@ -36,3 +37,4 @@ pub use spin::{
 };
 pub use wait_queue::{Wait, WaitQueue, WaitUntil};
 pub use waiter::Waiter;
+pub use waiters::Waiters;
