@@ -20,6 +20,7 @@ pub mod frame;
 pub mod heap;
 pub mod init;
 pub mod page_alloc;
+pub mod pagetable;
 pub mod percpu;
 pub mod phys;
 pub mod slab;

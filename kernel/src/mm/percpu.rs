@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "hands out the running CPU's own area mutably")]
 
 use super::page_alloc::FrameStack;
+use super::pagetable::tables::TableStacks;
 use super::slab::Magazine;
 use core::cell::UnsafeCell;
 
@@ -18,6 +19,7 @@ pub const MAX_CACHES: usize = 32;
 #[repr(align(64))]
 pub struct CpuMemory {
     pub(super) frames: FrameStack,
+    pub(super) tables: TableStacks,
     pub(super) magazines: [Magazine; MAX_CACHES],
 }
 
@@ -35,6 +37,7 @@ const CPUS: usize = if cfg!(target_os = "none") {
 static SLOTS: [Slot; CPUS] = [const {
     Slot(UnsafeCell::new(CpuMemory {
         frames: FrameStack::new(),
+        tables: TableStacks::new(),
         magazines: [const { Magazine::new() }; MAX_CACHES],
     }))
 }; CPUS];
