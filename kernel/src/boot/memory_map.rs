@@ -194,7 +194,7 @@ impl MemoryMap {
     }
 
     /// The ranges of memory, taken or not, in whole frames.
-    pub fn usable(&self) -> impl Iterator<Item = PhysRange> + '_ {
+    pub fn usable(&self) -> impl Iterator<Item = PhysRange> + Clone + '_ {
         let usable = self
             .regions()
             .iter()
@@ -205,7 +205,7 @@ impl MemoryMap {
     }
 
     /// The ranges of memory that are not taken, in whole frames, in the order of their addresses.
-    pub fn free(&self) -> impl Iterator<Item = PhysRange> + '_ {
+    pub fn free(&self) -> impl Iterator<Item = PhysRange> + Clone + '_ {
         self.usable().flat_map(|range| Free {
             map: self,
             rest: range,
@@ -247,6 +247,7 @@ impl Default for MemoryMap {
 }
 
 /// What is left of `rest` without the taken ranges.
+#[derive(Clone)]
 struct Free<'a> {
     map: &'a MemoryMap,
     rest: PhysRange,

@@ -66,7 +66,7 @@ pub fn info() -> &'static BootInfo {
 
 /// The free ranges of physical memory, for the frame allocator to take over: without the image, the initial RAM disk, the
 /// boot page tables and the first MiB.
-pub fn memory_map() -> impl Iterator<Item = PhysRange> {
+pub fn memory_map() -> impl Iterator<Item = PhysRange> + Clone {
     info().memory().free()
 }
 
@@ -111,6 +111,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
             region.kind.name()
         );
     }
+    crate::mm::init_machine(features.nx);
     super::acpi::init();
     crate::arch::pic::disable();
     crate::arch::apic::init(&features);

@@ -59,6 +59,9 @@ fn class_of(layout: Layout) -> Option<&'static Cache> {
     CLASSES.get(usize::from(class))
 }
 
+/// Blocks of at least this size may come from the vmalloc area.
+pub const VMALLOC_FROM: usize = 256 << 10;
+
 static LARGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// The kernel's allocator.
@@ -127,8 +130,11 @@ fn alloc_large(layout: Layout) -> *mut u8 {
     let block = alloc_frames(order, Gfp::KERNEL).map(|block| block.virt());
     // Memory too scattered, or the request too large for a block.
     let block = block.or_else(|| {
-        let pages = layout.size().div_ceil(PAGE_SIZE);
-        (order > 0 && layout.align() <= PAGE_SIZE).then(|| vmalloc::alloc(pages))?
+        if layout.size() < VMALLOC_FROM || layout.align() > PAGE_SIZE {
+            return None;
+        }
+        let block = vmalloc::alloc(layout.size().div_ceil(PAGE_SIZE))?;
+        Some(block.as_ptr())
     });
     if block.is_some() {
         LARGE_BYTES.fetch_add(layout.size(), Relaxed);
@@ -140,7 +146,7 @@ fn alloc_large(layout: Layout) -> *mut u8 {
 fn free_large(block: *mut u8, layout: Layout) {
     LARGE_BYTES.fetch_sub(layout.size(), Relaxed);
     if vmalloc::contains(block as usize) {
-        vmalloc::free(block as usize);
+        NonNull::new(block).map(vmalloc::free);
     } else {
         debug_assert!(order_of(layout) <= MAX_ORDER);
         free_frames(virt_to_phys(block).pfn(), order_of(layout));

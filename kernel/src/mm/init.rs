@@ -124,6 +124,29 @@ pub fn init(free: impl Iterator<Item = PhysRange> + Clone, kept: Option<PhysRang
     page_alloc::set_watermarks();
 }
 
+/// Takes over the machine's memory and the kernel's page tables: after this the heap works.
+///
+/// # Context
+/// Boot, once, on the final page tables.
+#[cfg(target_os = "none")]
+pub fn init_machine(has_no_exec: bool) {
+    use super::{PhysAddr, pagetable};
+    init(crate::boot::memory_map(), crate::boot::info().initrd());
+    pagetable::tables::set_kernel_root(PhysAddr(crate::boot::kernel_pml4()).pfn());
+    if !has_no_exec {
+        pagetable::without_no_exec();
+    }
+    super::vmalloc::init();
+    let stats = page_alloc::stats();
+    let kib = |frames| frames * (PAGE_SIZE / 1024);
+    log::info!(
+        "memory: total={}K free={}K min={}K",
+        kib(stats.total),
+        kib(stats.free),
+        kib(stats.min)
+    );
+}
+
 /// The whole blocks at the start of `range` that lie in one zone and have no frame of `table`.
 fn whole_blocks(range: Frames, table: Frames) -> Frames {
     const ZONE_LINE: u32 = 1 << 20;

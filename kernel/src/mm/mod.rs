@@ -26,10 +26,13 @@ pub mod phys;
 pub mod slab;
 pub mod space;
 mod sync;
+mod tlb;
 pub mod vmalloc;
 
 pub use frame::{Gfp, admit};
 pub use init::init;
+#[cfg(target_os = "none")]
+pub use init::init_machine;
 pub use phys::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, phys_to_virt};
 pub use space::{
     Access, AddressSpace, Backing, Fault, FileBacking, Limits, MapFlags, MapRequest, Prot,

@@ -18,6 +18,7 @@ pub use entry::{Entry, Pte, bits};
 
 use super::phys::{PAGE_SHIFT, Pfn};
 use bits::*;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Entries in a table.
 pub const ENTRIES: usize = 512;
@@ -37,6 +38,19 @@ pub const fn entry_size(level: u32) -> u64 {
 #[inline(always)]
 const fn index(address: u64, level: u32) -> usize {
     (address >> (PAGE_SHIFT + INDEX_BITS * level)) as usize % ENTRIES
+}
+
+static NO_EXEC_BIT: AtomicU64 = AtomicU64::new(NO_EXEC);
+
+/// The bit that forbids execution, or none on a CPU that has no such bit.
+#[inline(always)]
+pub fn no_exec() -> u64 {
+    NO_EXEC_BIT.load(Relaxed)
+}
+
+/// Says that the CPU has no [`NO_EXEC`] bit. Context: boot.
+pub fn without_no_exec() {
+    NO_EXEC_BIT.store(0, Relaxed);
 }
 
 /// No memory for a table.
