@@ -20,3 +20,11 @@ pub mod printk;
 pub mod process;
 pub mod signal;
 pub mod symbols;
+#[cfg(target_os = "none")]
+pub mod syscall;
+#[cfg(target_os = "none")]
+pub mod task;
+#[cfg(target_os = "none")]
+pub mod user;
+#[cfg(target_os = "none")]
+pub mod usermem;

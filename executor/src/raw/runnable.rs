@@ -21,6 +21,10 @@ pub struct Runnable<P: Policy> {
     _policy: PhantomData<*mut P>,
 }
 
+// SAFETY: the token is the sole right to poll the task, not tied to a thread; the entity that it gives access to is `Send`,
+// and so is every future that `spawn` takes.
+unsafe impl<P: Policy> Send for Runnable<P> {}
+
 impl<P: Policy> Runnable<P> {
     /// Makes the token for a task taken from a wake queue of an executor of policy `P`.
     ///

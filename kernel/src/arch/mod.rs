@@ -18,6 +18,7 @@ pub mod power;
 pub mod rtc;
 pub mod selectors;
 pub mod serial;
+pub mod thread;
 pub mod trap;
 pub mod tsc;
 pub mod uaccess;
@@ -46,4 +47,17 @@ pub fn irq_restore(enabled: bool) {
     if enabled {
         x86_64::instructions::interrupts::enable();
     }
+}
+
+/// Translates by the kernel's own page table, which has no user half.
+///
+/// # Context
+/// Task, preemption off.
+#[allow(unsafe_code, reason = "loads CR3")]
+pub fn load_kernel_page_table() {
+    use x86_64::registers::control::{Cr3, Cr3Flags};
+    use x86_64::structures::paging::PhysFrame;
+    let root = x86_64::PhysAddr::new(crate::boot::kernel_pml4());
+    // SAFETY: the kernel's own table maps all that the kernel uses, and lives for ever.
+    unsafe { Cr3::write(PhysFrame::containing_address(root), Cr3Flags::empty()) };
 }

@@ -15,16 +15,14 @@ use super::thread::Thread;
 static CURRENT: [AtomicPtr<Thread>; cpu::MAX_CPUS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; cpu::MAX_CPUS];
 
-/// Says which thread this CPU polls from now on.
+/// Says which thread this CPU polls from now on. It stays counted (by its future) until this CPU is told of another.
 ///
 /// # Context
 /// Preemption off, where polls begin and end and where suspended ones go on.
-///
-/// # Safety
-/// `thread` stays counted until this CPU is told of another one.
-pub unsafe fn set_current(thread: Option<&Arc<Thread>>) {
+#[inline]
+pub fn set_current(thread: Option<&Thread>) {
     let pointer = thread.map_or(core::ptr::null_mut(), |thread| {
-        Arc::as_ptr(thread).cast_mut()
+        core::ptr::from_ref(thread).cast_mut()
     });
     CURRENT[cpu::id() as usize].store(pointer, Ordering::Relaxed);
 }

@@ -17,6 +17,8 @@ pub mod user;
 #[cfg(target_os = "none")]
 pub mod current;
 #[cfg(target_os = "none")]
+pub mod exit;
+#[cfg(target_os = "none")]
 pub mod family;
 #[cfg(target_os = "none")]
 #[expect(clippy::module_inception, reason = "the noun is the process")]
@@ -27,7 +29,7 @@ pub mod table;
 pub mod thread;
 
 #[cfg(target_os = "none")]
-pub use current::current;
+pub use current::{current, set_current};
 pub use pid::Pid;
 #[cfg(target_os = "none")]
 pub use process::Process;

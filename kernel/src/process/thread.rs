@@ -86,6 +86,8 @@ pub struct Thread {
     shared: SpinLock<Shared>,
     /// Signal state, guarded by the process's signal lock.
     pub signals: Guarded<ThreadSignals>,
+    /// Vector registers and segment bases.
+    pub machine: crate::arch::thread::Machine,
     /// Processor time and events.
     pub usage: Usage,
     /// Nice value.
@@ -165,6 +167,7 @@ impl Thread {
             task: OnceCell::uninit(),
             shared: SpinLock::new(shared),
             signals: state.token.guard(ThreadSignals::default()),
+            machine: crate::arch::thread::Machine::default(),
             usage: Usage::default(),
             nice: AtomicI8::new(0),
             clear_child_tid: AtomicU64::new(0),
@@ -175,6 +178,35 @@ impl Thread {
             restart: SpinLock::new(None),
             vfork: SpinLock::new(None),
         }
+    }
+
+    /// The word that the thread's task carries, for [`of_tag`](Self::of_tag).
+    pub fn tag(self: &Arc<Thread>) -> *mut () {
+        Arc::as_ptr(self).cast_mut().cast()
+    }
+
+    /// The thread whose task carries `tag`; `None` for kernel tasks, and once the thread has begun its end.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "follows a tag")]
+    pub fn of_tag<'a>(tag: *mut ()) -> Option<&'a Thread> {
+        // SAFETY: tags are null or come from `tag`; the task's future holds the thread until it has cleared the tag.
+        unsafe { tag.cast::<Thread>().as_ref() }
+    }
+
+    /// Policy and nice value, for the scheduler.
+    pub fn sched_policy(&self) -> sched::Policy {
+        sched::Policy::Normal {
+            nice: self.nice.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The open file that descriptor `fd` stands for.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn file(&self, fd: i32) -> fs::Result<Arc<fs::File>> {
+        self.files().get(fd)
     }
 
     /// Its number. Changes when it calls execve(2) and is not the first thread of its process.

@@ -10,6 +10,8 @@
 //! Lock order: task list, signal lock, dispositions. Never two processes' signal locks at a time.
 
 pub mod action;
+#[cfg(target_os = "none")]
+pub mod deliver;
 pub mod info;
 #[cfg(target_os = "none")]
 pub mod job;

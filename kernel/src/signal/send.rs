@@ -63,6 +63,11 @@ pub fn send_kernel(process: &Arc<Process>, signal: Signal) {
     let _ = send(Target::Process(process), signal, &SigInfo::kernel(signal));
 }
 
+/// Sends `signal` to the thread that runs, in its own name: what a system call of its own brings on it.
+pub fn send_to_self(thread: &Arc<Thread>, signal: Signal) {
+    let _ = send(Target::Thread(thread), signal, &SigInfo::kernel(signal));
+}
+
 /// As [`send`], also with the task list held.
 pub fn send_locked(target: Target<'_>, signal: Signal, info: &SigInfo) -> Result<Followup, Errno> {
     let process = target.process();

@@ -1,0 +1,421 @@
+//! Moving bytes: `read(2)`, `write(2)` and their relatives.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use fs::file::{Whence, oflag};
+use fs::{Errno, File, PollEvents, Result, Sink, Source, UserMemory};
+
+use super::{Call, Plain, Stop, SysResult};
+use crate::signal::{self, Signal};
+use crate::usermem::{self, IOV_MAX, IoVec, UserRange, UserSink, UserSource};
+
+/// The calls of this file.
+pub const CALLS: &[(u16, Plain)] = &[
+    (0, read),
+    (1, write),
+    (8, lseek),
+    (17, pread64),
+    (18, pwrite64),
+    (19, readv),
+    (20, writev),
+    (40, sendfile),
+    (295, preadv),
+    (296, pwritev),
+    (326, copy_file_range),
+    (327, preadv2),
+    (328, pwritev2),
+];
+
+/// One attempt of a read at a file.
+type ReadOp<'a> = &'a dyn Fn(&File, &mut dyn Sink) -> Result<usize>;
+/// One attempt of a write to a file.
+type WriteOp<'a> = &'a dyn Fn(&File, &mut dyn Source) -> Result<usize>;
+
+/// What follows an attempt that moved nothing, or not all.
+enum Next {
+    Again,
+    Return(SysResult),
+}
+
+/// Sorts out an error: a missing page is faulted in, a file that is not ready is waited for, a part is a result.
+#[cold]
+fn on_error(
+    call: &mut Call<'_>,
+    file: &Arc<File>,
+    range: &mut UserRange<'_>,
+    e: Errno,
+    events: PollEvents,
+) -> Next {
+    if range.faulted() {
+        return match range.resolve(events.contains(PollEvents::IN)) {
+            Ok(()) => Next::Again,
+            Err(_) if range.done() > 0 => Next::Return(Ok(range.done() as u64)),
+            Err(e) => Next::Return(Err(e.into())),
+        };
+    }
+    let reading = events.contains(PollEvents::IN);
+    Next::Return(match e {
+        Errno::EAGAIN if !file.nonblocking() && !(reading && range.done() > 0) => {
+            call.done = range.done();
+            Err(Stop::NotReady(file.clone(), events))
+        }
+        _ if range.done() > 0 => Ok(range.done() as u64),
+        e => Err(e.into()),
+    })
+}
+
+/// Reads into `parts`: what there is, waiting only for the first byte.
+#[inline]
+fn read_into(call: &mut Call<'_>, file: &Arc<File>, parts: &[IoVec], op: ReadOp<'_>) -> SysResult {
+    let mut range = UserRange::new(parts)?;
+    loop {
+        let outcome = op(file, &mut UserSink(&mut range));
+        let e = match outcome {
+            Ok(_) if range.faulted() => Errno::EFAULT,
+            Ok(_) => return Ok(range.done() as u64),
+            Err(e) => e,
+        };
+        if let Next::Return(result) = on_error(call, file, &mut range, e, PollEvents::IN) {
+            return result;
+        }
+    }
+}
+
+/// Writes `parts`: all of them, waiting where the file blocks.
+#[inline]
+fn write_from(
+    call: &mut Call<'_>,
+    file: &Arc<File>,
+    parts: &[IoVec],
+    op: WriteOp<'_>,
+) -> SysResult {
+    let mut range = UserRange::new(parts)?;
+    range.advance(call.done);
+    loop {
+        let outcome = op(file, &mut UserSource(&mut range));
+        let e = match outcome {
+            Ok(_) if range.faulted() => Errno::EFAULT,
+            Ok(0) => return Ok(range.done() as u64),
+            Ok(_) if range.remaining() == 0 => return Ok(range.done() as u64),
+            Ok(_) => continue,
+            Err(e) => e,
+        };
+        if e == Errno::EPIPE {
+            signal::send::send_to_self(call.thread, Signal::SIGPIPE);
+        }
+        if let Next::Return(result) = on_error(call, file, &mut range, e, PollEvents::OUT) {
+            return result;
+        }
+    }
+}
+
+/// Cuts the parts of a write off where `RLIMIT_FSIZE` ends; at the limit itself the caller gets `SIGXFSZ`.
+fn limit_size(call: &Call<'_>, file: &File, pos: Option<u64>, parts: &mut [IoVec]) -> Result<()> {
+    let limit = call
+        .thread
+        .process()
+        .limit(crate::process::rlimit::Resource::FileSize);
+    if limit == u64::MAX {
+        return Ok(());
+    }
+    let total = parts.iter().map(|p| p.len as usize).sum();
+    let mut left = match file.limit_write(pos, total, limit) {
+        Ok(len) => len as u64,
+        Err(e) => {
+            signal::send::send_to_self(call.thread, Signal::SIGXFSZ);
+            return Err(e);
+        }
+    };
+    for part in parts {
+        part.len = part.len.min(left);
+        left -= part.len;
+    }
+    Ok(())
+}
+
+fn one(call: &Call<'_>) -> [IoVec; 1] {
+    [IoVec {
+        base: call.arg(1),
+        len: call.arg(2),
+    }]
+}
+
+/// The parts that a vectored call names. `EINVAL` for more than [`IOV_MAX`].
+fn many(call: &Call<'_>) -> Result<Vec<IoVec>> {
+    let count = call.arg(2) as usize;
+    if count > IOV_MAX {
+        return Err(Errno::EINVAL);
+    }
+    usermem::read_vec(call.arg(1), count)
+}
+
+fn read(call: &mut Call<'_>) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    let parts = one(call);
+    read_into(call, &file, &parts, &|file, sink| file.read(sink))
+}
+
+fn write(call: &mut Call<'_>) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    let mut parts = one(call);
+    limit_size(call, &file, None, &mut parts)?;
+    write_from(call, &file, &parts, &|file, source| file.write(source))
+}
+
+fn readv(call: &mut Call<'_>) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    let parts = many(call)?;
+    read_into(call, &file, &parts, &|file, sink| file.read(sink))
+}
+
+fn writev(call: &mut Call<'_>) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    let mut parts = many(call)?;
+    limit_size(call, &file, None, &mut parts)?;
+    write_from(call, &file, &parts, &|file, source| file.write(source))
+}
+
+/// The offset argument of a positioned call, which must not be negative.
+fn offset(call: &Call<'_>) -> Result<u64> {
+    match call.arg(3) {
+        at if (at as i64) < 0 => Err(Errno::EINVAL),
+        at => Ok(at),
+    }
+}
+
+fn pread(call: &mut Call<'_>, parts: &[IoVec], at: u64) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    let done = core::cell::Cell::new(0);
+    read_into(call, &file, parts, &|file, sink| {
+        let n = file.pread(at + done.get(), sink)?;
+        done.set(done.get() + n as u64);
+        Ok(n)
+    })
+}
+
+fn pwrite(call: &mut Call<'_>, parts: &mut [IoVec], at: u64) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    limit_size(call, &file, Some(at), parts)?;
+    let done = core::cell::Cell::new(0);
+    write_from(call, &file, parts, &|file, source| {
+        let n = file.pwrite(at + done.get(), source)?;
+        done.set(done.get() + n as u64);
+        Ok(n)
+    })
+}
+
+fn pread64(call: &mut Call<'_>) -> SysResult {
+    let (parts, at) = (one(call), offset(call)?);
+    pread(call, &parts, at)
+}
+
+fn pwrite64(call: &mut Call<'_>) -> SysResult {
+    let (mut parts, at) = (one(call), offset(call)?);
+    pwrite(call, &mut parts, at)
+}
+
+fn preadv(call: &mut Call<'_>) -> SysResult {
+    let at = offset(call)?;
+    let parts = many(call)?;
+    pread(call, &parts, at)
+}
+
+fn pwritev(call: &mut Call<'_>) -> SysResult {
+    let at = offset(call)?;
+    let mut parts = many(call)?;
+    pwrite(call, &mut parts, at)
+}
+
+/// Flags of `preadv2(2)` that have an effect here: none is needed where all files are in memory, so the hints pass.
+const RWF_HIPRI: u64 = 1;
+const RWF_DSYNC: u64 = 2;
+const RWF_SYNC: u64 = 4;
+
+fn check_rwf(call: &Call<'_>) -> Result<()> {
+    match call.arg(5) & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC) {
+        0 => Ok(()),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+fn preadv2(call: &mut Call<'_>) -> SysResult {
+    check_rwf(call)?;
+    if call.arg(3) == u64::MAX {
+        readv(call)
+    } else {
+        preadv(call)
+    }
+}
+
+fn pwritev2(call: &mut Call<'_>) -> SysResult {
+    check_rwf(call)?;
+    if call.arg(3) == u64::MAX {
+        writev(call)
+    } else {
+        pwritev(call)
+    }
+}
+
+fn lseek(call: &mut Call<'_>) -> SysResult {
+    let file = call.thread.file(call.int(0))?;
+    if file.is_path() {
+        return Err(Errno::EBADF.into());
+    }
+    Ok(file.seek(call.arg(1) as i64, Whence::from_raw(call.arg(2) as u32)?)?)
+}
+
+/// Bytes that one turn of a file-to-file copy holds in the kernel.
+const COPY_STEP: usize = 64 * 1024;
+
+/// A position given by pointer, or the file's own.
+fn position(ptr: u64) -> Result<Option<u64>> {
+    if ptr == 0 {
+        return Ok(None);
+    }
+    match usermem::read::<i64>(ptr)? {
+        at if at < 0 => Err(Errno::EINVAL),
+        at => Ok(Some(at as u64)),
+    }
+}
+
+/// Copies up to `len` bytes from one file to another through a buffer; what was copied, also where a later part fails.
+///
+/// Where the target does not take all that was read, the source's own position goes back by the rest.
+fn copy(
+    call: &mut Call<'_>,
+    (from, mut from_at): (&Arc<File>, Option<u64>),
+    (to, mut to_at): (&Arc<File>, Option<u64>),
+    len: usize,
+) -> core::result::Result<(usize, Option<u64>, Option<u64>), Stop> {
+    let mut buf = Vec::new();
+    buf.try_reserve_exact(len.min(COPY_STEP))
+        .map_err(|_| Errno::ENOMEM)?;
+    buf.resize(len.min(COPY_STEP), 0);
+    let mut done = 0;
+    let stop = loop {
+        if done == len {
+            break None;
+        }
+        let step = buf.len().min(len - done);
+        let mut sink = fs::SliceSink::new(&mut buf[..step]);
+        let got = match from_at {
+            Some(at) => from.pread(at, &mut sink),
+            None => from.read(&mut sink),
+        };
+        let got = match got {
+            Ok(0) => break None,
+            Ok(n) => n,
+            Err(Errno::EAGAIN) if !from.nonblocking() => {
+                break Some(Stop::NotReady(from.clone(), PollEvents::IN));
+            }
+            Err(e) => break Some(e.into()),
+        };
+        let mut source = fs::SliceSource::new(&buf[..got]);
+        let put = match to_at {
+            Some(at) => to.pwrite(at, &mut source),
+            None => to.write(&mut source),
+        };
+        let moved = *put.as_ref().unwrap_or(&0);
+        match &mut from_at {
+            Some(at) => *at += moved as u64,
+            None if moved < got => {
+                // A stream cannot take back; its reader lost nothing else than what could not be written.
+                let _ = from.seek(-((got - moved) as i64), Whence::Current);
+            }
+            None => {}
+        }
+        if let Some(at) = &mut to_at {
+            *at += moved as u64;
+        }
+        done += moved;
+        match put {
+            Ok(n) if n == got => {}
+            Ok(_) if to.nonblocking() => break None,
+            Ok(_) => {}
+            Err(Errno::EAGAIN) if !to.nonblocking() => {
+                break Some(Stop::NotReady(to.clone(), PollEvents::OUT));
+            }
+            Err(Errno::EPIPE) => {
+                signal::send::send_to_self(call.thread, Signal::SIGPIPE);
+                break Some(Errno::EPIPE.into());
+            }
+            Err(e) => break Some(e.into()),
+        }
+        if call.thread.fatal_signal_pending() {
+            break None;
+        }
+    };
+    match stop {
+        Some(stop) if done == 0 => Err(stop),
+        _ => Ok((done, from_at, to_at)),
+    }
+}
+
+fn sendfile(call: &mut Call<'_>) -> SysResult {
+    let to = call.thread.file(call.int(0))?;
+    let from = call.thread.file(call.int(1))?;
+    let at = position(call.arg(2))?;
+    if !from.readable() || !to.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    if to.flags() & oflag::O_APPEND != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let len = (call.arg(3) as usize).min(usermem::RW_MAX);
+    let (done, at, _) = copy(call, (&from, at), (&to, None), len)?;
+    if let Some(at) = at {
+        usermem::write(call.arg(2), &(at as i64))?;
+    }
+    Ok(done as u64)
+}
+
+fn copy_file_range(call: &mut Call<'_>) -> SysResult {
+    let from = call.thread.file(call.int(0))?;
+    let to = call.thread.file(call.int(2))?;
+    if call.arg(5) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    for file in [&from, &to] {
+        match file.inode().kind() {
+            fs::inode::S_IFREG => {}
+            fs::inode::S_IFDIR => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::EINVAL.into()),
+        }
+    }
+    if !from.readable() || !to.writable() || to.flags() & oflag::O_APPEND != 0 {
+        return Err(Errno::EBADF.into());
+    }
+    let (from_at, to_at) = (position(call.arg(1))?, position(call.arg(3))?);
+    let len = (call.arg(4) as usize).min(usermem::RW_MAX);
+    if Arc::ptr_eq(from.inode(), to.inode()) {
+        let (a, b) = (
+            from_at.unwrap_or_else(|| from.pos()),
+            to_at.unwrap_or_else(|| to.pos()),
+        );
+        if a < b.saturating_add(len as u64) && b < a.saturating_add(len as u64) {
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    let (done, from_at, to_at) = copy(call, (&from, from_at), (&to, to_at), len)?;
+    if let Some(at) = from_at {
+        usermem::write(call.arg(1), &(at as i64))?;
+    }
+    if let Some(at) = to_at {
+        usermem::write(call.arg(3), &(at as i64))?;
+    }
+    Ok(done as u64)
+}
+
+/// The caller's memory, for `ioctl` and the like.
+pub struct CallerMemory;
+
+impl UserMemory for CallerMemory {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<()> {
+        usermem::read_bytes(addr, buf)
+    }
+
+    fn write(&self, addr: u64, bytes: &[u8]) -> Result<()> {
+        usermem::write_bytes(addr, bytes)
+    }
+}

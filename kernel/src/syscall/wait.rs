@@ -1,0 +1,79 @@
+//! The waiting part of system calls.
+
+use alloc::sync::Arc;
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
+
+use fs::poll::{PollTable, Waiters};
+use fs::{Errno, Result};
+
+use super::{Call, Stop, attempt};
+
+/// Brings a call to its end that a plain attempt left with `stop`.
+///
+/// # Cancel safety
+/// Polled by the thread's own future only, which is never dropped in the middle (rule 21).
+pub async fn finish(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
+    match stop {
+        Stop::Error(e) => Err(e),
+        Stop::NotReady(..) => when_ready(call, stop).await,
+        Stop::Wait => own(call).await,
+    }
+}
+
+/// The calls that wait for something other than a file.
+async fn own(call: &mut Call<'_>) -> Result<u64> {
+    match call.number() {
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// Attempts the call again whenever the file it waits for may be ready.
+///
+/// Register first, then attempt: an event between the two wakes the thread.
+async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
+    let mut stop = stop;
+    let mut waiters = pin!(Waiters::new());
+    let mut registered = false;
+    poll_fn(|cx| {
+        loop {
+            let Stop::NotReady(file, events) = &stop else {
+                unreachable!("only files are waited for here");
+            };
+            if !registered {
+                waiters.as_mut().clear();
+                let mut table = PollTable::new(waiters.as_mut(), cx.waker(), *events);
+                file.poll(Some(&mut table));
+                if table.failed() {
+                    return Poll::Ready(Err(Errno::ENOMEM));
+                }
+                registered = true;
+            }
+            match attempt(call) {
+                Ok(value) => return Poll::Ready(Ok(value)),
+                Err(Stop::Error(_)) if call.done > 0 => return Poll::Ready(Ok(call.done as u64)),
+                Err(Stop::Error(e)) => return Poll::Ready(Err(e)),
+                Err(Stop::Wait) => unreachable!("a call that waits for files has no other way to wait"),
+                Err(again) => {
+                    // A copy between two files waits for now the one, now the other.
+                    let same = matches!((&again, &stop), (Stop::NotReady(a, x), Stop::NotReady(b, y))
+                        if Arc::ptr_eq(a, b) && x == y);
+                    stop = again;
+                    if !same {
+                        registered = false;
+                        continue;
+                    }
+                }
+            }
+            if call.thread.signal_pending() {
+                return Poll::Ready(match call.done {
+                    0 => Err(Errno::ERESTARTSYS),
+                    done => Ok(done as u64),
+                });
+            }
+            return Poll::Pending;
+        }
+    })
+    .await
+}

@@ -1,0 +1,170 @@
+//! Tasks on this machine: each CPU's loop, and what changes when it turns from one task to another.
+//!
+//! Kernel tasks are plain futures given to [`executor::spawn`]. A user thread is a future too ([`crate::user::run`]),
+//! whose task carries the [`Thread`] as its tag: by it the hooks here find the address space and registers to load.
+//!
+//! Lock key: the fields of [`CpuTasks`] are their own CPU's.
+#![allow(
+    unsafe_code,
+    reason = "loads page tables and follows the tag that a thread's task carries"
+)]
+
+pub mod order;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use executor::cpu::{self, CpuOwned};
+use executor::{Executor, Hooks, TaskTag};
+
+use crate::arch::{self, percpu};
+use crate::mm::AddressSpace;
+use crate::process::{self, Thread};
+use order::Order;
+
+/// What one CPU's loop keeps.
+pub struct CpuTasks {
+    executor: Executor<Order>,
+    /// The address space that CR3 holds; `None` for the kernel's own table. Kernel tasks run on whatever is loaded.
+    space: CpuOwned<Option<Arc<AddressSpace>>>,
+}
+
+/// Makes this CPU's executor. Context: boot, once per CPU, before its first task.
+pub fn init() {
+    let tasks = Box::leak(Box::new(CpuTasks {
+        executor: Executor::new(Order::default()),
+        space: CpuOwned::new(None),
+    }));
+    percpu::this()
+        .tasks
+        .store(core::ptr::from_mut(tasks).cast(), Ordering::Release);
+}
+
+fn this() -> &'static CpuTasks {
+    let tasks = percpu::this()
+        .tasks
+        .load(Ordering::Relaxed)
+        .cast::<CpuTasks>();
+    // SAFETY: set by `init` to an allocation that stays, before anything on this CPU gets here.
+    unsafe { &*tasks }
+}
+
+/// Polls tasks for ever.
+///
+/// # Context
+/// The end of each CPU's boot; interrupts are switched on.
+pub fn run() -> ! {
+    percpu::this().online.store(true, Ordering::Release);
+    x86_64::instructions::interrupts::enable();
+    loop {
+        let tasks = this();
+        if !tasks.executor.run_once(&ThreadHooks) {
+            idle(tasks);
+        }
+    }
+}
+
+/// Halts until an interrupt, unless there is something to do.
+fn idle(tasks: &CpuTasks) {
+    x86_64::instructions::interrupts::disable();
+    if tasks.executor.prepare_idle() {
+        // Back to back, so that an interrupt after the look at the queues ends the halt (rule 6).
+        x86_64::instructions::interrupts::enable_and_hlt();
+    } else {
+        x86_64::instructions::interrupts::enable();
+    }
+}
+
+/// Whether the task that is being polled should come back to the loop.
+///
+/// # Context
+/// Task, where `need_resched` was seen.
+#[inline]
+pub fn should_resched() -> bool {
+    this().executor.should_resched()
+}
+
+/// Tasks that are running or could be, on this CPU.
+pub fn runnable() -> usize {
+    this().executor.with_policy(|order| order.runnable())
+}
+
+/// The address space loaded on this CPU: in a system call, the caller's.
+///
+/// # Context
+/// Task.
+pub fn current_space() -> Option<Arc<AddressSpace>> {
+    this().space.with(|space| space.clone())
+}
+
+/// Loads the thread's registers and address space around its polls.
+struct ThreadHooks;
+
+impl Hooks for ThreadHooks {
+    #[inline]
+    fn poll_start(&self, tag: &TaskTag) {
+        let Some(thread) = Thread::of_tag(tag.0) else {
+            return;
+        };
+        process::set_current(Some(thread));
+        load(thread.mm().as_ref());
+        thread.machine.load_bases();
+    }
+
+    #[inline]
+    fn poll_end(&self, tag: &TaskTag) {
+        if let Some(thread) = Thread::of_tag(tag.0) {
+            thread.machine.fpu.save();
+            thread.machine.save_bases();
+        }
+        process::set_current(None);
+    }
+}
+
+/// Makes `space` the one that this CPU translates by, unless it is already.
+#[inline]
+fn load(space: Option<&Arc<AddressSpace>>) {
+    let Some(space) = space else { return };
+    let before = this().space.with(|loaded| match loaded {
+        Some(l) if Arc::ptr_eq(l, space) => None,
+        _ => {
+            space.activate();
+            let before = loaded.replace(space.clone());
+            if let Some(before) = &before {
+                before.deactivate();
+            }
+            Some(before)
+        }
+    });
+    // Dropped here, where nothing is held: it may be the last reference.
+    drop(before);
+}
+
+/// Makes `space` the running thread's at once: `execve` has replaced the old one.
+///
+/// # Context
+/// Task: the thread's own poll.
+pub fn switch_space(space: &Arc<AddressSpace>) {
+    let _stay = cpu::preempt_disable();
+    load(Some(space));
+}
+
+/// Goes over to the kernel's own page table, so that nothing here keeps a dead process's memory.
+///
+/// # Context
+/// Task: the exiting thread's own poll.
+pub fn leave_space() {
+    let before = {
+        let _stay = cpu::preempt_disable();
+        this().space.with(|loaded| {
+            let before = loaded.take();
+            if let Some(space) = &before {
+                arch::load_kernel_page_table();
+                space.deactivate();
+            }
+            before
+        })
+    };
+    drop(before);
+}

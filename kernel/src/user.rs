@@ -1,0 +1,115 @@
+//! A user thread's whole life: one future.
+//!
+//! It enters user mode, handles what brought it back, and enters again. Calls that need not wait are plain functions
+//! called from this loop. Being preempted in user mode is a yield. The future ends when the thread does.
+#![allow(unsafe_code, reason = "enters user mode")]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use executor::cpu;
+
+use crate::arch::irq;
+use crate::arch::trap::vector;
+use crate::arch::user::{SYSCALL, UserRegs, enter_user};
+use crate::mm::{Access, Fault};
+use crate::process::Thread;
+use crate::signal::deliver;
+use crate::syscall::{self, Call, Stop};
+use crate::task;
+
+/// What a thread came back from user mode for.
+enum Event {
+    /// A system call.
+    Syscall,
+    /// An exception other than a page fault.
+    Exception,
+    /// A page fault at this address.
+    PageFault(u64),
+    /// An interrupt, already handled; or there was something to do before entering.
+    Nothing,
+}
+
+/// Runs `thread` from `regs` to its end.
+pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
+    loop {
+        if thread.work() != 0 && !deliver::attend(&thread, &mut regs).await {
+            break;
+        }
+        if cpu::need_resched() && task::should_resched() {
+            executor::preempted().await;
+        }
+        match enter(&thread, &mut regs) {
+            Event::Syscall => {
+                let mut call = Call {
+                    thread: &thread,
+                    regs: &mut regs,
+                    done: 0,
+                    deadline: None,
+                };
+                let result = match syscall::attempt(&mut call) {
+                    Ok(value) => value,
+                    Err(Stop::Error(e)) => e.to_ret() as u64,
+                    Err(stop) => match syscall::wait::finish(&mut call, stop).await {
+                        Ok(value) => value,
+                        Err(e) => e.to_ret() as u64,
+                    },
+                };
+                // A call that replaced all registers (sigreturn, execve) has left its result in them.
+                if regs.vector == SYSCALL {
+                    regs.rax = result;
+                }
+            }
+            Event::PageFault(addr) => page_fault(&thread, &mut regs, addr),
+            Event::Exception => deliver::exception(&thread, &mut regs),
+            Event::Nothing => {}
+        }
+    }
+    crate::process::exit::finish(&thread).await;
+}
+
+/// Enters user mode unless there is something to do first, and comes back with interrupts on.
+#[inline]
+fn enter(thread: &Thread, regs: &mut UserRegs) -> Event {
+    x86_64::instructions::interrupts::disable();
+    if thread.work() != 0 || cpu::need_resched() {
+        x86_64::instructions::interrupts::enable();
+        return Event::Nothing;
+    }
+    thread.machine.fpu.load();
+    // SAFETY: interrupts are off since before the last look at pending work; the hook loaded address space and bases
+    // for this poll; every writer of `regs` sanitizes them.
+    unsafe { enter_user(regs) };
+    let event = match regs.vector {
+        SYSCALL => Event::Syscall,
+        vector::PAGE_FAULT => Event::PageFault(x86_64::registers::control::Cr2::read_raw()),
+        n if n >= vector::FIRST_IRQ => {
+            irq::dispatch(n as u8);
+            Event::Nothing
+        }
+        _ => Event::Exception,
+    };
+    x86_64::instructions::interrupts::enable();
+    event
+}
+
+/// Bits of a page fault's error code (SDM 3A 4.7).
+mod error_code {
+    pub const WRITE: u64 = 1 << 1;
+    pub const FETCH: u64 = 1 << 4;
+}
+
+fn page_fault(thread: &Arc<Thread>, regs: &mut UserRegs, addr: u64) {
+    let access = Access {
+        write: regs.error & error_code::WRITE != 0,
+        exec: regs.error & error_code::FETCH != 0,
+        user: true,
+    };
+    let outcome = match thread.mm() {
+        Some(space) => space.handle_fault(addr, access),
+        None => Err(Fault::unmapped(addr)),
+    };
+    if let Err(fault) = outcome {
+        deliver::fault(thread, regs, fault);
+    }
+}
