@@ -89,5 +89,10 @@ mod registered {
 
 #[cfg(not(target_os = "none"))]
 pub mod host;
+#[cfg(not(target_os = "none"))]
+mod virtual_time;
+
+#[cfg(not(target_os = "none"))]
+pub use virtual_time::VirtualTime;
 
 pub use registered::{get, register};

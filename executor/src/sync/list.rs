@@ -149,7 +149,7 @@ impl List {
 }
 
 /// Wakers taken under a lock, to be woken after it (rule 5).
-pub(super) struct WakeBatch {
+pub(crate) struct WakeBatch {
     wakers: [Option<Waker>; Self::CAPACITY],
     len: usize,
 }
@@ -160,24 +160,24 @@ impl WakeBatch {
     #[cfg(loom)]
     const CAPACITY: usize = 2;
 
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             wakers: [const { None }; Self::CAPACITY],
             len: 0,
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.len == Self::CAPACITY
     }
 
-    pub(super) fn push(&mut self, waker: Option<Waker>) {
+    pub(crate) fn push(&mut self, waker: Option<Waker>) {
         self.wakers[self.len] = waker;
         self.len += 1;
     }
 
     /// Wakes all, and is empty again. The lock must be given back before.
-    pub(super) fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         for waker in &mut self.wakers[..self.len] {
             if let Some(waker) = waker.take() {
                 waker.wake();

@@ -31,6 +31,7 @@ mod wait_queue;
 mod waiter;
 mod waiters;
 
+pub(crate) use list::WakeBatch;
 pub use spin::{
     RwSpinLock, RwSpinReadGuard, RwSpinWriteGuard, SpinLock, SpinLockBh, SpinLockBhGuard,
     SpinLockGuard, SpinLockIrq, SpinLockIrqGuard,

@@ -1,5 +1,10 @@
 //! Time: a clock, timers per CPU, and futures that wait for a moment.
+#![allow(
+    unsafe_code,
+    reason = "timers are linked in place, in a heap that others share"
+)]
 
+mod heap;
 mod hrtimer;
 mod instant;
 mod queue;
