@@ -88,6 +88,24 @@ impl PerCpu {
     }
 }
 
+/// What `gs:` points at until the boot CPU has its area: locks and the heap count preemption from the first lines of boot on.
+struct Early(UnsafeCell<CpuLocal>);
+
+// SAFETY: only the boot CPU uses it, alone.
+unsafe impl Sync for Early {}
+
+/// Gives the boot CPU the words of the executor before there is memory for its area.
+///
+/// # Context
+/// Boot, as the first thing, interrupts off.
+pub fn install_early() {
+    static EARLY: Early = Early(UnsafeCell::new(CpuLocal::new(0)));
+    let local = EARLY.0.get();
+    // SAFETY: the boot CPU runs alone, and nothing looks at the area yet.
+    unsafe { (*local).bind(0) };
+    x86_64::registers::model_specific::GsBase::write(x86_64::VirtAddr::from_ptr(local));
+}
+
 static AREAS: [AtomicPtr<PerCpu>; MAX_CPUS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
 

@@ -96,6 +96,7 @@ pub fn kernel_pml4() -> u64 {
 ///
 /// `start_info` is the physical address that the loader left in `ebx`.
 pub(super) extern "C" fn kmain(start_info: u64) -> ! {
+    crate::arch::percpu::install_early();
     crate::arch::tsc::start();
     crate::printk::init();
     let features = Features::read();

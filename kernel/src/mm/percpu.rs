@@ -8,6 +8,7 @@ use super::page_alloc::FrameStack;
 use super::pagetable::tables::TableStacks;
 use super::slab::Magazine;
 use core::cell::UnsafeCell;
+use executor::cpu;
 
 /// The most CPUs the allocators serve.
 pub const MAX_CPUS: usize = 64;
@@ -46,7 +47,12 @@ static SLOTS: [Slot; CPUS] = [const {
 #[inline(always)]
 #[cfg(target_os = "none")]
 pub fn with<R>(f: impl FnOnce(&mut CpuMemory) -> R) -> R {
-    let slot = &SLOTS[0];
+    let _guard = cpu::preempt_disable();
+    debug_assert!(
+        !cpu::in_hardirq(),
+        "allocator entered from a hard interrupt"
+    );
+    let slot = &SLOTS[cpu::id() as usize % MAX_CPUS];
     // SAFETY: the slot is this CPU's, the guard keeps everyone else on it out, and `f` does not come back here.
     f(unsafe { &mut *slot.0.get() })
 }

@@ -1,3 +1,3 @@
 //! The locks and guards of this module, from one place.
 
-pub use fs::sync::SpinLock;
+pub use executor::sync::SpinLock;
