@@ -27,6 +27,7 @@ pub mod slab;
 pub mod space;
 mod sync;
 mod tlb;
+pub mod vma;
 pub mod vmalloc;
 
 pub use frame::{Gfp, admit};
