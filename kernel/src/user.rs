@@ -6,12 +6,13 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use executor::cpu;
 
-use crate::arch::irq;
 use crate::arch::trap::vector;
 use crate::arch::user::{SYSCALL, UserRegs, enter_user};
+use crate::arch::{irq, percpu};
 use crate::mm::{Access, Fault};
 use crate::process::Thread;
 use crate::signal::deliver;
@@ -84,7 +85,10 @@ fn enter(thread: &Thread, regs: &mut UserRegs) -> Event {
         SYSCALL => Event::Syscall,
         vector::PAGE_FAULT => Event::PageFault(x86_64::registers::control::Cr2::read_raw()),
         n if n >= vector::FIRST_IRQ => {
+            let cpu = percpu::this();
+            cpu.interrupted_user.store(true, Ordering::Relaxed);
             irq::dispatch(n as u8);
+            cpu.interrupted_user.store(false, Ordering::Relaxed);
             Event::Nothing
         }
         _ => Event::Exception,

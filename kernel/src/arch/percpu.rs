@@ -46,6 +46,10 @@ pub struct PerCpu {
     pub tasks: AtomicPtr<()>,
     /// The user thread that is being polled: a `crate::process::Thread`, or null.
     pub thread: AtomicPtr<()>,
+    /// The CPU has nothing to poll.
+    pub idle: AtomicBool,
+    /// The interrupt that is being handled came out of user mode.
+    pub interrupted_user: AtomicBool,
     /// Set once the CPU runs its executor loop; read by every CPU.
     pub online: AtomicBool,
 }
@@ -69,6 +73,8 @@ impl PerCpu {
             apic_id: AtomicU64::new(0),
             tasks: AtomicPtr::new(core::ptr::null_mut()),
             thread: AtomicPtr::new(core::ptr::null_mut()),
+            idle: AtomicBool::new(false),
+            interrupted_user: AtomicBool::new(false),
             online: AtomicBool::new(false),
         }
     }

@@ -27,6 +27,18 @@ pub fn set_current(thread: Option<&Thread>) {
     CURRENT[cpu::id() as usize].store(pointer, Ordering::Relaxed);
 }
 
+/// Calls `f` with the thread that this CPU polls, if it polls one.
+///
+/// # Context
+/// Any; in an interrupt, the thread that was interrupted.
+pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
+    let _here = cpu::preempt_disable();
+    let pointer = CURRENT[cpu::id() as usize].load(Ordering::Relaxed);
+    // SAFETY: null, or counted until this CPU is told of another (`set_current`), which it is not before preemption is
+    // on again.
+    unsafe { pointer.as_ref() }.map(f)
+}
+
 /// The user thread that this code runs for, if it does so for one.
 pub fn try_current() -> Option<Arc<Thread>> {
     let _here = cpu::preempt_disable();

@@ -200,6 +200,17 @@ impl Thread {
         }
     }
 
+    /// Gives it a descriptor table of its own, with what the shared one holds now.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn unshare_files(&self) -> fs::Result<()> {
+        let own = Arc::new(self.files().duplicate()?);
+        let shared = self.with_shared(|s| s.files.replace(own));
+        drop(shared);
+        Ok(())
+    }
+
     /// The open file that descriptor `fd` stands for.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //!
 //! The areas list their calls in tables of their own (`CALLS`); they are merged at compile time.
 
+pub mod fd;
 pub mod rw;
 pub mod wait;
 
@@ -103,7 +104,7 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
     table
 }
 
-static TABLE: [Plain; NUMBERS] = merge(&[rw::CALLS]);
+static TABLE: [Plain; NUMBERS] = merge(&[fd::CALLS, rw::CALLS]);
 
 /// How often each missing call was asked for.
 static MISSING: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];

@@ -10,6 +10,8 @@
 )]
 
 pub mod order;
+pub mod platform;
+pub mod tick;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -26,6 +28,7 @@ use order::Order;
 /// What one CPU's loop keeps.
 pub struct CpuTasks {
     executor: Executor<Order>,
+    tick: tick::Tick,
     /// The address space that CR3 holds; `None` for the kernel's own table. Kernel tasks run on whatever is loaded.
     space: CpuOwned<Option<Arc<AddressSpace>>>,
 }
@@ -34,6 +37,7 @@ pub struct CpuTasks {
 pub fn init() {
     let tasks = Box::leak(Box::new(CpuTasks {
         executor: Executor::new(Order::default()),
+        tick: tick::Tick::new(),
         space: CpuOwned::new(None),
     }));
     percpu::this()
@@ -69,8 +73,10 @@ pub fn run() -> ! {
 fn idle(tasks: &CpuTasks) {
     x86_64::instructions::interrupts::disable();
     if tasks.executor.prepare_idle() {
+        percpu::this().idle.store(true, Ordering::Relaxed);
         // Back to back, so that an interrupt after the look at the queues ends the halt (rule 6).
         x86_64::instructions::interrupts::enable_and_hlt();
+        percpu::this().idle.store(false, Ordering::Relaxed);
     } else {
         x86_64::instructions::interrupts::enable();
     }
@@ -110,6 +116,7 @@ impl Hooks for ThreadHooks {
         process::set_current(Some(thread));
         load(thread.mm().as_ref());
         thread.machine.load_bases();
+        this().tick.keep_running();
     }
 
     #[inline]

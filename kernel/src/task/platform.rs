@@ -1,0 +1,60 @@
+//! The executor's view of this machine.
+
+use core::sync::atomic::Ordering;
+
+use executor::Platform;
+use executor::time::{self, Instant};
+
+use crate::arch::{apic, irq, percpu, tsc, vectors};
+
+/// The machine.
+struct Machine;
+
+static MACHINE: &dyn Platform = &Machine;
+
+impl Platform for Machine {
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant::from_ns(tsc::now_ns())
+    }
+
+    fn pend(&self, cpu: u32) {
+        if let Some(there) = percpu::of(cpu) {
+            apic::send_ipi(
+                there.apic_id.load(Ordering::Relaxed) as u32,
+                vectors::RESCHEDULE,
+            );
+        }
+    }
+
+    fn set_timer(&self, deadline: Instant) {
+        if deadline == Instant::MAX {
+            apic::stop_timer();
+        } else {
+            apic::set_oneshot(deadline.ns_since(self.now()));
+        }
+    }
+}
+
+/// Gives the executor its machine and takes the vectors that it needs.
+///
+/// # Context
+/// Boot, once, on the first CPU, with the local APIC and the clock running.
+pub fn init() {
+    executor::platform::register(&MACHINE);
+    irq::set_handler(vectors::TIMER, on_timer);
+    irq::set_handler(vectors::RESCHEDULE, on_reschedule);
+}
+
+/// The local APIC's timer: runs what is due, and lets the loop see what that woke.
+fn on_timer(_: u8) {
+    apic::eoi();
+    time::run_expired(Instant::from_ns(tsc::now_ns()));
+    executor::cpu::set_need_resched();
+}
+
+/// Another CPU has woken a task here.
+fn on_reschedule(_: u8) {
+    apic::eoi();
+    executor::cpu::set_need_resched();
+}
