@@ -8,7 +8,8 @@ use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::inode::{Inode, S_IFMT, S_IFREG};
+use crate::epoll;
+use crate::inode::{Inode, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG};
 use crate::iobuf::{Sink, Source, UserMemory};
 use crate::mapping::Mapping;
 use crate::mount::Path;
@@ -100,6 +101,12 @@ pub trait FileOps: Any + Send + Sync {
     fn poll(&self, file: &File, table: Option<&mut PollTable<'_>>) -> PollEvents {
         let _ = (file, table);
         PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM
+    }
+
+    /// Tells whether the file can be waited for, so that an epoll takes it. Files of disks cannot, nor can the devices that
+    /// are always ready, which say so.
+    fn pollable(&self, file: &File) -> bool {
+        !matches!(file.inode().kind(), S_IFREG | S_IFDIR | S_IFBLK)
     }
 
     /// Does a device-specific request.
@@ -216,6 +223,7 @@ pub struct File {
     /// `O_*` status flags; the access mode is fixed, the rest changes by `F_SETFL`.
     flags: AtomicU32,
     pos: SpinLock<u64>,
+    epolls: epoll::Links,
 }
 
 impl fmt::Debug for File {
@@ -256,6 +264,7 @@ impl File {
             mode,
             flags,
             pos: SpinLock::new(0),
+            epolls: epoll::Links::new(),
         }))
     }
 
@@ -281,6 +290,12 @@ impl File {
     #[inline]
     pub fn inode(&self) -> &Arc<Inode> {
         &self.inode
+    }
+
+    /// Returns the epolls that watch this file.
+    #[inline]
+    pub(crate) fn epolls(&self) -> &epoll::Links {
+        &self.epolls
     }
 
     /// Returns the status flags with the access mode.
@@ -436,6 +451,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        self.epolls.file_gone(self);
         if self.mode & MODE_PATH == 0 {
             let ops = self.ops.clone();
             ops.release(self);

@@ -22,7 +22,9 @@ extern crate std;
 
 pub mod cred;
 pub mod dentry;
+pub mod epoll;
 pub mod errno;
+pub mod eventfd;
 pub mod fdtable;
 pub mod file;
 pub mod inode;
@@ -35,7 +37,10 @@ pub mod poll;
 pub mod stat;
 pub mod superblock;
 pub mod sync;
+#[cfg(test)]
+mod test_util;
 pub mod time;
+pub mod user_count;
 
 pub use cred::{Cap, Credentials};
 pub use dentry::Dentry;
