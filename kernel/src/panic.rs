@@ -4,6 +4,7 @@ use core::panic::PanicInfo;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    crate::arch::smp::stop_others();
     crate::printk::console::enter_panic();
     log::error!("Kernel panic - not syncing: {}", info.message());
     if let Some(location) = info.location() {
@@ -19,5 +20,8 @@ pub fn exception(frame: &crate::arch::trap::TrapFrame) -> ! {
 
 /// Handles a non-maskable interrupt.
 pub fn nmi(_frame: &crate::arch::trap::TrapFrame) {
+    if crate::arch::smp::is_stopping() {
+        crate::arch::halt_forever();
+    }
     log::warn!("NMI received for unknown reason");
 }

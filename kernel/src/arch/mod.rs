@@ -1,5 +1,6 @@
 //! The x86-64 machine.
 
+pub mod ap;
 pub mod apic;
 pub mod calibrate;
 pub mod counter;
@@ -7,20 +8,30 @@ pub mod cpu;
 pub mod cpu_features;
 pub mod fixmap;
 pub mod fpu;
+pub mod gdt;
 pub mod hpet;
+pub mod idt;
+pub mod ioapic;
 pub mod irq;
 pub mod layout;
+pub mod line;
 pub mod mmio;
 pub mod percpu;
 pub mod pic;
 pub mod pit;
 pub mod power;
+pub mod route;
 pub mod rtc;
 pub mod selectors;
 pub mod serial;
+pub mod smp;
+pub mod stack;
+pub mod this_cpu;
 pub mod thread;
+pub mod trampoline;
 pub mod trap;
 pub mod tsc;
+pub mod tsc_sync;
 pub mod uaccess;
 pub mod user;
 pub mod vectors;

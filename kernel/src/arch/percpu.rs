@@ -60,7 +60,7 @@ unsafe impl Sync for PerCpu {}
 
 impl PerCpu {
     /// Makes the area of CPU `cpu`. Context: boot.
-    pub fn new(cpu: u32) -> Self {
+    pub const fn new(cpu: u32) -> Self {
         Self {
             local: CpuLocal::new(cpu),
             kernel_rsp: UnsafeCell::new(0),

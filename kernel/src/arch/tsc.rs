@@ -20,8 +20,8 @@ pub const SHIFT: u32 = 32;
 
 /// The counter at the start of the clock.
 static BASE: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds per tick, times 2^[`SHIFT`]; until the calibration, of a guessed 1 GHz.
-static MULT: AtomicU64 = AtomicU64::new(1 << SHIFT);
+/// Nanoseconds per tick, times 2^[`SHIFT`]; 0 until the calibration, so that time stands still.
+static MULT: AtomicU64 = AtomicU64::new(0);
 /// Ticks per nanosecond, times 2^[`SHIFT`].
 static TICKS_PER_NS: AtomicU64 = AtomicU64::new(1 << SHIFT);
 /// Whether [`Fallback`] is read instead.
@@ -84,12 +84,12 @@ pub fn hz() -> u64 {
     scale(1_000_000_000, TICKS_PER_NS.load(Ordering::Relaxed))
 }
 
-/// Starts the clock at 0, with a guessed rate. The first thing that the boot CPU does.
+/// Starts the clock at 0, where it stays until [`calibrated`]. The first thing that the boot CPU does.
 pub fn start() {
     BASE.store(read(), Ordering::Relaxed);
 }
 
-/// Sets the rate: the counter made `ticks` in `ns` nanoseconds. The clock goes on from where it is.
+/// Sets the rate: the counter made `ticks` in `ns` nanoseconds.
 ///
 /// # Context
 /// Boot, before the other CPUs start.

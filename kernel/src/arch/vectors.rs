@@ -25,3 +25,16 @@ pub const RESCHEDULE: u8 = 0xfd;
 pub const APIC_ERROR: u8 = 0xfe;
 /// An interrupt that went away before it was taken; it gets no end of interrupt.
 pub const SPURIOUS: u8 = 0xff;
+
+/// What `/proc/interrupts` calls the machine's own vectors.
+pub const fn name(vector: u8) -> &'static str {
+    match vector {
+        TIMER => "Local timer interrupts",
+        STOP => "Stop interrupts",
+        CALL => "Function call interrupts",
+        RESCHEDULE => "Rescheduling interrupts",
+        APIC_ERROR => "APIC errors",
+        SPURIOUS => "Spurious interrupts",
+        _ => "device",
+    }
+}

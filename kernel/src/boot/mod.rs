@@ -22,4 +22,4 @@ pub mod start_info;
 #[cfg(target_os = "none")]
 use start::map_firmware;
 #[cfg(target_os = "none")]
-pub use start::{BootInfo, info, kernel_pml4, memory_map};
+pub use start::{BootInfo, ap_main, info, kernel_pml4, memory_map};

@@ -1,18 +1,21 @@
 //! The boot CPU's way through the boot, in Rust.
 
-#![allow(unsafe_code, reason = "loads the page tables")]
+#![allow(
+    unsafe_code,
+    reason = "hands out the initial RAM disk in the direct map"
+)]
 
 use super::early_alloc::EarlyAllocator;
 use super::memory_map::{MemoryMap, PhysRange};
 use super::paging;
 use super::start_info::{StartInfo, StartInfoError};
-use crate::arch::cpu::{self, Features};
-use crate::arch::layout;
+use crate::arch::cpu::Features;
+use crate::arch::{
+    ap, apic, calibrate, ioapic, layout, load_kernel_page_table, pic, smp, this_cpu, tsc,
+};
 use crate::cmdline::CommandLine;
+use crate::{mm, printk, task};
 use conquer_once::noblock::OnceCell;
-use x86_64::PhysAddr;
-use x86_64::registers::control::{Cr3, Cr3Flags};
-use x86_64::structures::paging::PhysFrame;
 
 /// What is known about the machine from boot on; fixed before the other CPUs start.
 pub struct BootInfo {
@@ -96,29 +99,52 @@ pub fn kernel_pml4() -> u64 {
 ///
 /// `start_info` is the physical address that the loader left in `ebx`.
 pub(super) extern "C" fn kmain(start_info: u64) -> ! {
-    crate::arch::percpu::install_early();
-    crate::arch::tsc::start();
-    crate::printk::init();
+    tsc::start();
+    printk::init();
     let features = Features::read();
-    cpu::enable_protections(&features);
+    this_cpu::set_up_first(&features);
     read_start_info(start_info, &features);
+    say_hello();
+    mm::init::init_machine(features.nx);
+    super::acpi::init();
+    pic::disable();
+    apic::init(&features);
+    this_cpu::finish_first();
+    calibrate::run();
+    ioapic::init();
+    smp::init();
+    task::platform::init();
+    task::init();
+    ap::start_others(&features);
+    log::info!("boot: machine up after {} us", tsc::now_ns() / 1000);
+    ap::release_others();
+    executor::spawn("main", main()).detach();
+    task::run()
+}
+
+/// The first task, with the whole machine at hand.
+async fn main() {
+    panic!("No working init found.");
+}
+
+/// Continues the boot of another CPU, once all are up.
+pub fn ap_main() -> ! {
+    task::init();
+    task::run()
+}
+
+/// The first lines of the log.
+fn say_hello() {
     log::info!("Wake {}", env!("CARGO_PKG_VERSION"));
     log::info!("Command line: {}", info().cmdline().text());
     for region in info().memory().regions() {
-        let last = region.range.end - 1;
+        let last = region.range.end.saturating_sub(1);
         log::info!(
             "BIOS-e820: [mem {:#018x}-{last:#018x}] {}",
             region.range.start,
             region.kind.name()
         );
     }
-    crate::mm::init_machine(features.nx);
-    super::acpi::init();
-    crate::arch::pic::disable();
-    crate::arch::apic::init(&features);
-    crate::arch::calibrate::run();
-    log::info!("boot took {} us", crate::arch::tsc::now_ns() / 1000);
-    panic!("nothing to run");
 }
 
 /// Copies the start info, takes what is in use out of the memory map, and moves to the kernel's page tables.
@@ -128,7 +154,7 @@ fn read_start_info(at: u64, features: &Features) {
         Err(StartInfoError::BadMagic) => panic!("the loader left no PVH start info at {at:#x}"),
         Err(StartInfoError::NoMemoryMap) => panic!("the loader gave no memory map"),
     };
-    crate::printk::console::start(CommandLine::new(start.command_line()));
+    printk::console::start(CommandLine::new(start.command_line()));
     if let Some(limit) = CommandLine::new(start.command_line()).size("mem") {
         start.memory.limit(limit);
     }
@@ -152,10 +178,7 @@ fn read_start_info(at: u64, features: &Features) {
     let pml4 = paging::build(&start.memory, &mut frames, features);
     frames.finish(&mut start.memory);
 
-    let frame = PhysFrame::containing_address(PhysAddr::new(pml4));
-    // SAFETY: the tables map the image at the addresses we run at, this stack, and all of memory in the direct map.
-    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
-
     // Fails only if it was set before, which a CPU that boots once does not do.
     let _ = INFO.try_init_once(|| BootInfo { start, pml4 });
+    load_kernel_page_table();
 }

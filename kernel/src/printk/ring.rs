@@ -78,15 +78,16 @@ const fn ready(seq: u64) -> u64 {
 impl Ring {
     /// An empty ring.
     pub const fn new() -> Self {
-        const EMPTY: Slot = Slot {
-            state: AtomicU64::new(0),
-            time_ns: AtomicU64::new(0),
-            meta: AtomicU64::new(0),
-            text: [const { AtomicU64::new(0) }; TEXT_WORDS],
-        };
         Self {
             next: AtomicU64::new(0),
-            slots: [const { EMPTY }; SLOTS],
+            slots: [const {
+                Slot {
+                    state: AtomicU64::new(0),
+                    time_ns: AtomicU64::new(0),
+                    meta: AtomicU64::new(0),
+                    text: [const { AtomicU64::new(0) }; TEXT_WORDS],
+                }
+            }; SLOTS],
         }
     }
 

@@ -48,13 +48,11 @@ pub fn init() {
 
 /// The local APIC's timer: runs what is due, and lets the loop see what that woke.
 fn on_timer(_: u8) {
-    apic::eoi();
     time::run_expired(Instant::from_ns(tsc::now_ns()));
     executor::cpu::set_need_resched();
 }
 
 /// Another CPU has woken a task here.
 fn on_reschedule(_: u8) {
-    apic::eoi();
     executor::cpu::set_need_resched();
 }

@@ -1,0 +1,131 @@
+//! The I/O APICs: where the lines of devices come in.
+//!
+//! Every line (global system interrupt, GSI) can be pointed at a CPU and a vector, and masked. All are masked at first.
+//!
+//! Source: Intel 82093AA data sheet, 3.0; ACPI 6.5, 5.2.12.
+
+#![allow(unsafe_code, reason = "maps device registers")]
+
+use super::mmio::Registers;
+use super::route::Route;
+use crate::boot::acpi;
+use crate::boot::list::List;
+use conquer_once::noblock::OnceCell;
+use executor::sync::SpinLockIrq;
+
+const SELECT: u64 = 0x00;
+const WINDOW: u64 = 0x10;
+const VERSION: u32 = 0x01;
+const REDIRECTION: u32 = 0x10;
+
+const MAX_CHIPS: usize = 8;
+
+/// One controller.
+#[derive(Clone, Copy)]
+struct Chip {
+    registers: Registers,
+    gsi_base: u32,
+    lines: u32,
+}
+
+static CHIPS: OnceCell<List<Chip, MAX_CHIPS>> = OnceCell::uninit();
+/// Held from selecting a register to using it; also makes mask and unmask whole.
+static SELECTING: SpinLockIrq<()> = SpinLockIrq::new(());
+
+impl Chip {
+    fn read(self, register: u32) -> u32 {
+        self.registers.write32(SELECT, register);
+        self.registers.read32(WINDOW)
+    }
+
+    fn write(self, register: u32, value: u32) {
+        self.registers.write32(SELECT, register);
+        self.registers.write32(WINDOW, value);
+    }
+
+    fn set_route(self, line: u32, route: Route) {
+        let [low, high] = route.encode();
+        // Masked while the two halves do not agree.
+        self.write(REDIRECTION + 2 * line, Route::MASKED);
+        self.write(REDIRECTION + 2 * line + 1, high);
+        self.write(REDIRECTION + 2 * line, low);
+    }
+}
+
+/// Maps the controllers that ACPI names and masks all their lines.
+///
+/// # Context
+/// Boot.
+pub fn init() {
+    let mut chips = List::new();
+    for found in acpi::tables().io_apics.iter() {
+        // SAFETY: the MADT says that the registers are there, and this module alone drives them.
+        let Some(registers) = (unsafe { Registers::map(found.address, 0x20) }) else {
+            log::warn!("ioapic: no room to map the one at {:#x}", found.address);
+            continue;
+        };
+        let mut chip = Chip {
+            registers,
+            gsi_base: found.gsi_base,
+            lines: 0,
+        };
+        chip.lines = (chip.read(VERSION) >> 16 & 0xff) + 1;
+        for line in 0..chip.lines {
+            chip.write(REDIRECTION + 2 * line, Route::MASKED);
+        }
+        log::info!(
+            "ioapic: id={} gsi={}-{}",
+            found.id,
+            chip.gsi_base,
+            chip.gsi_base + chip.lines - 1
+        );
+        // As many as the table list has room for.
+        let _ = chips.push(chip);
+    }
+    // Fails only if it was set before.
+    let _ = CHIPS.try_init_once(|| chips);
+}
+
+/// The controller that has line `gsi`, and its number there.
+fn find(gsi: u32) -> Option<(Chip, u32)> {
+    let chips = CHIPS.try_get().ok()?;
+    chips.iter().find_map(|chip| {
+        let line = gsi.checked_sub(chip.gsi_base)?;
+        (line < chip.lines).then_some((chip, line))
+    })
+}
+
+/// Whether there is a line `gsi`.
+pub fn has(gsi: u32) -> bool {
+    find(gsi).is_some()
+}
+
+/// Points line `gsi` at a CPU and a vector. Does nothing where there is no such line.
+///
+/// # Context
+/// Any.
+pub fn set_route(gsi: u32, route: Route) {
+    if let Some((chip, line)) = find(gsi) {
+        SELECTING.with(|()| chip.set_route(line, route));
+    }
+}
+
+/// Holds line `gsi` off, or lets it through.
+///
+/// # Context
+/// Any.
+pub fn set_masked(gsi: u32, masked: bool) {
+    let Some((chip, line)) = find(gsi) else {
+        return;
+    };
+    SELECTING.with(|()| {
+        let register = REDIRECTION + 2 * line;
+        let old = chip.read(register);
+        let new = if masked {
+            old | Route::MASKED
+        } else {
+            old & !Route::MASKED
+        };
+        chip.write(register, new);
+    });
+}
