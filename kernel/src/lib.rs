@@ -11,6 +11,8 @@ pub mod arch;
 pub mod boot;
 pub mod calendar;
 pub mod cmdline;
+#[cfg(target_os = "none")]
+pub mod futex;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
 pub mod ktest;
 pub mod mm;

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use executor::cpu;
+use executor::{Spawner, cpu};
 
 use crate::arch::trap::vector;
 use crate::arch::user::{SYSCALL, UserRegs, enter_user};
@@ -31,8 +31,22 @@ enum Event {
     Nothing,
 }
 
+/// Spawns the task of `thread`, which is in all lists, and lets it run from `regs`.
+///
+/// # Errors
+/// `ENOMEM`: the thread does not run, and is to be taken out of the lists again.
+pub fn start(thread: &Arc<Thread>, regs: Box<UserRegs>) -> fs::Result<()> {
+    let task = Spawner::new("user")
+        .tag(thread.tag())
+        .try_spawn(run(thread.clone(), regs));
+    task.map(drop).map_err(|_| fs::Errno::ENOMEM)
+}
+
 /// Runs `thread` from `regs` to its end.
 pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
+    if let Some(task) = executor::current() {
+        thread.set_task(task);
+    }
     loop {
         if thread.work() != 0 && !deliver::attend(&thread, &mut regs).await {
             break;

@@ -40,8 +40,6 @@ pub struct Family {
     pub life: Life,
     /// What the parent is sent at the end.
     pub exit_signal: Option<Signal>,
-    /// Whether the parent has been told by another signal than `SIGCHLD` (`__WCLONE`).
-    pub is_clone_child: bool,
 }
 
 /// A process group.

@@ -24,9 +24,16 @@ pub mod family;
 #[expect(clippy::module_inception, reason = "the noun is the process")]
 pub mod process;
 #[cfg(target_os = "none")]
+pub mod session;
+#[cfg(target_os = "none")]
 pub mod table;
 #[cfg(target_os = "none")]
 pub mod thread;
+
+#[cfg(target_os = "none")]
+pub mod clone;
+#[cfg(target_os = "none")]
+pub mod wait;
 
 #[cfg(target_os = "none")]
 pub use current::{current, set_current};

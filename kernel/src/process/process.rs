@@ -108,6 +108,10 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// Whether an ancestor may be a subreaper.
     pub has_subreaper: AtomicBool,
+    /// Threads that have not begun to let go of the address space.
+    pub(super) live: AtomicU32,
+    /// The real user id of the last thread, once there is none.
+    pub(super) last_uid: AtomicU32,
     /// Number of execve(2) calls done, for setpgid(2)'s `EACCES`.
     pub execs: AtomicU32,
     /// It has no user memory.
@@ -148,6 +152,8 @@ impl Process {
             image: SpinLock::new(Image::default()),
             subreaper: AtomicBool::new(false),
             has_subreaper: AtomicBool::new(false),
+            live: AtomicU32::new(0),
+            last_uid: AtomicU32::new(0),
             execs: AtomicU32::new(0),
         }
     }
@@ -168,6 +174,12 @@ impl Process {
         self.mm.lock().clone()
     }
 
+    /// Calls `f` with its address space, unless it has ended or is of the kernel. `f` runs under a spin lock.
+    #[inline]
+    pub fn with_space<R>(&self, f: impl FnOnce(Option<&Arc<AddressSpace>>) -> R) -> R {
+        f(self.mm.lock().as_ref())
+    }
+
     /// Replaces the address space and hands back the old one. Only by its only thread.
     #[must_use]
     pub fn replace_mm(&self, mm: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
@@ -178,6 +190,14 @@ impl Process {
     #[inline]
     pub fn limit(&self, resource: Resource) -> u64 {
         self.rlimits.lock().get(resource).cur
+    }
+
+    /// Its real user id: that of its oldest thread, or of its last one.
+    pub fn uid(&self) -> u32 {
+        match self.leader() {
+            Some(leader) => leader.with_shared(|shared| shared.cred.uid),
+            None => self.last_uid.load(Ordering::Relaxed),
+        }
     }
 
     /// What its threads have used, ended ones too.

@@ -220,6 +220,18 @@ impl TaskTable {
         }
     }
 
+    /// Makes room for one more member of `group`.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn reserve_member(&mut self, group: &Group) -> Result<(), Errno> {
+        group
+            .members
+            .get_mut(&mut self.token)
+            .try_reserve(1)
+            .map_err(|_| Errno::ENOMEM)
+    }
+
     /// Makes `process` a member of `group`.
     ///
     /// # Errors
@@ -243,7 +255,7 @@ impl TaskTable {
             }
             self.release_pid(group.id);
             if let Some(entry) = self.entry_mut(group.session.id) {
-                entry.session_groups -= 1;
+                entry.session_groups = entry.session_groups.saturating_sub(1);
             }
             self.release_pid(group.session.id);
         }
@@ -262,6 +274,11 @@ impl TaskTable {
     /// How many threads there are.
     pub fn thread_count(&self) -> usize {
         self.threads
+    }
+
+    /// The most threads that there may be: an eighth of memory, at 16 KiB each.
+    pub fn max_threads(&self) -> usize {
+        (crate::mm::page_alloc::stats().total * crate::mm::PAGE_SIZE / 8 / (16 << 10)).max(20)
     }
 
     /// How many threads were ever made.

@@ -17,6 +17,7 @@ use super::guarded::Guarded;
 use super::pid::Pid;
 use super::process::Process;
 use super::user::User;
+use crate::arch::thread::Machine;
 use crate::mm::AddressSpace;
 use crate::signal::state::{SignalState, ThreadSignals};
 
@@ -38,6 +39,8 @@ pub const STATE_INTERRUPTIBLE: u32 = 1 << 18;
 pub const STATE_UNINTERRUPTIBLE: u32 = 1 << 19;
 /// Not work, but state: it has forked and not called execve since (`PF_FORKNOEXEC`).
 pub const STATE_FORKED: u32 = 1 << 20;
+
+const NOT_ENDING: u32 = 256;
 
 /// All bits that are work.
 pub const WORK_MASK: u32 = 0xffff;
@@ -84,10 +87,16 @@ pub struct Thread {
     bits: AtomicU32,
     task: OnceCell<TaskRef>,
     shared: SpinLock<Shared>,
+    /// Number, error code and address of the last exception, as signal frames show them.
+    pub last_trap: [AtomicU64; 3],
+    /// How it ends, if it does so by itself: 256 until then.
+    exit_code: AtomicU32,
     /// Signal state, guarded by the process's signal lock.
     pub signals: Guarded<ThreadSignals>,
     /// Vector registers and segment bases.
-    pub machine: crate::arch::thread::Machine,
+    pub machine: Machine,
+    /// Its place in a futex's queue.
+    pub futex: crate::futex::Node,
     /// Processor time and events.
     pub usage: Usage,
     /// Nice value.
@@ -159,15 +168,24 @@ impl fmt::Debug for Thread {
 
 impl Thread {
     /// A thread of `process` that is in no list yet. `state` is the process's signal lock.
-    pub fn new(tid: Pid, process: Arc<Process>, state: &SignalState, shared: Shared) -> Thread {
+    pub fn new(
+        tid: Pid,
+        process: Arc<Process>,
+        state: &SignalState,
+        shared: Shared,
+        machine: Machine,
+    ) -> Thread {
         Thread {
             tid: AtomicI32::new(tid),
             process,
             bits: AtomicU32::new(0),
             task: OnceCell::uninit(),
             shared: SpinLock::new(shared),
+            last_trap: [const { AtomicU64::new(0) }; 3],
+            exit_code: AtomicU32::new(NOT_ENDING),
             signals: state.token.guard(ThreadSignals::default()),
-            machine: crate::arch::thread::Machine::default(),
+            machine,
+            futex: crate::futex::Node::default(),
             usage: Usage::default(),
             nice: AtomicI8::new(0),
             clear_child_tid: AtomicU64::new(0),
@@ -292,6 +310,12 @@ impl Thread {
         self.process.mm()
     }
 
+    /// Calls `f` with its address space, unless it has ended or is a kernel thread.
+    #[inline]
+    pub fn with_space<R>(&self, f: impl FnOnce(Option<&Arc<AddressSpace>>) -> R) -> R {
+        self.process.with_space(f)
+    }
+
     /// The part that others may look at.
     pub fn with_shared<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
         f(&mut self.shared.lock())
@@ -315,6 +339,23 @@ impl Thread {
         if let Some(task) = self.task() {
             task.wake();
         }
+    }
+
+    /// Whether there is something to do before going to user mode.
+    #[inline(always)]
+    pub fn has_work(&self) -> bool {
+        self.work() != 0
+    }
+
+    /// Makes this thread, the caller's own, end with `code` before it would go to user mode again.
+    pub fn leave(&self, code: u8) {
+        self.exit_code.store(u32::from(code), Ordering::Relaxed);
+        self.set_bits(WORK_SIGNAL | WORK_KILLED);
+    }
+
+    /// How it ends, if by itself.
+    pub fn exit_code(&self) -> Option<u8> {
+        u8::try_from(self.exit_code.load(Ordering::Relaxed)).ok()
     }
 
     /// The `WORK_*` bits: what is to be done before going to user mode.

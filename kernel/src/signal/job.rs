@@ -40,6 +40,7 @@ fn resume(state: &mut SignalState) -> send::Followup {
     state.stop.signal = None;
     state.stop.remaining = 0;
     state.stop.stopped = false;
+    state.stop.continued = true;
     for thread in &state.threads {
         thread.clear_bits(WORK_STOP);
         if thread.bits() & STATE_STOPPED != 0 {

@@ -12,6 +12,8 @@
 pub mod action;
 #[cfg(target_os = "none")]
 pub mod deliver;
+#[cfg(target_os = "none")]
+pub mod frame;
 pub mod info;
 #[cfg(target_os = "none")]
 pub mod job;

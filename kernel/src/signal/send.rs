@@ -202,6 +202,21 @@ fn choose(state: &mut SignalState, target: Target<'_>, signal: Signal) -> Option
     Some(state.threads[at].clone())
 }
 
+/// `thread` blocks `newly` from now on: the process's signals among them go to other threads.
+pub(super) fn retarget(state: &mut SignalState, thread: &Thread, newly: SigSet) {
+    let mut left = state.shared.set() & newly;
+    while let Some(signal) = left.next() {
+        left.remove(signal);
+        let other = state.threads.iter().find(|other| {
+            !core::ptr::eq(Arc::as_ptr(other), thread) && wants(state, other, signal)
+        });
+        if let Some(other) = other {
+            other.set_bits(WORK_SIGNAL);
+            other.wake();
+        }
+    }
+}
+
 /// Whether `thread` is one to take `signal` now.
 fn wants(state: &SignalState, thread: &Thread, signal: Signal) -> bool {
     let signals = thread.signals.get(&state.token);

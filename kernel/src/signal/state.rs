@@ -35,6 +35,8 @@ pub struct GroupStop {
     pub remaining: usize,
     /// All threads have stopped.
     pub stopped: bool,
+    /// `SIGCONT` was sent since a thread took a stop signal and let go of the lock.
+    pub continued: bool,
     /// What a parent that waits for stops and continues has not been told yet.
     pub report: Option<Change>,
 }
@@ -52,6 +54,8 @@ pub struct SignalState {
     pub threads: Vec<Arc<Thread>>,
     /// Set once the process is to end: every thread is to leave.
     pub exit: Option<ExitStatus>,
+    /// The code of the first thread, where that has ended before the others.
+    pub leader_code: Option<u8>,
     /// The number of the thread that is in execve(2) and waits for all others to leave.
     pub exec: Option<i32>,
     /// Job control.
@@ -71,6 +75,7 @@ impl SignalState {
             shared: Pending::new(),
             threads: Vec::new(),
             exit: None,
+            leader_code: None,
             exec: None,
             stop: GroupStop::default(),
             unkillable: false,
