@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::epoll;
 use crate::inode::{Inode, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG};
-use crate::iobuf::{Sink, Source, UserMemory};
+use crate::iobuf::{LimitedSink, LimitedSource, Sink, Source, UserMemory};
 use crate::mapping::Mapping;
 use crate::mount::Path;
 use crate::poll::{PollEvents, PollTable};
@@ -45,6 +45,12 @@ pub mod oflag {
     pub const SETFL_MASK: u32 = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
 }
 use oflag::*;
+
+/// What only the opening itself looks at.
+const OPEN_ONLY: u32 = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | STRIP_PRIVILEGES;
+
+/// An open flag inside the kernel: the opener may not keep set-id bits on what it writes.
+pub(crate) const STRIP_PRIVILEGES: u32 = 1 << 31;
 
 /// `lseek` origins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,11 +205,20 @@ pub fn generic_seek(pos: u64, size: u64, offset: i64, whence: Whence) -> Result<
     }
 }
 
+/// How much is moved under one hold of the position lock, so that a huge transfer does not keep preemption off.
+const CHUNK: usize = 256 * 1024;
+
 const MODE_READ: u32 = 1;
 const MODE_WRITE: u32 = 2;
 const MODE_STREAM: u32 = 4;
 const MODE_NOSEEK: u32 = 8;
 const MODE_PATH: u32 = 16;
+/// Writing takes the set-user-id and set-group-id bits away: the opener lacks `CAP_FSETID`.
+const MODE_STRIP: u32 = 32;
+/// Counts as a writer of its mount.
+const MODE_MOUNT_WRITER: u32 = 64;
+/// Counts as a writer of its inode.
+const MODE_INODE_WRITER: u32 = 128;
 
 /// Tells how a file treats its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,7 +271,15 @@ impl File {
         if positioning == Positioning::Stream {
             mode |= MODE_STREAM | MODE_NOSEEK;
         }
-        let flags = AtomicU32::new(flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
+        if mode & MODE_WRITE != 0 && inode.kind() == S_IFREG {
+            inode.get_write_access()?;
+            mode |= MODE_INODE_WRITER | MODE_MOUNT_WRITER;
+            path.mount.add_writer();
+        }
+        if flags & STRIP_PRIVILEGES != 0 {
+            mode |= MODE_STRIP;
+        }
+        let flags = AtomicU32::new(flags & !OPEN_ONLY);
         Ok(Arc::new(File {
             ops,
             path,
@@ -339,6 +362,16 @@ impl File {
         self.mode & MODE_PATH != 0
     }
 
+    /// Takes the set-id bits from a file that is about to change, unless its opener had `CAP_FSETID`.
+    #[inline]
+    pub fn strip_privileges(&self) -> Result<()> {
+        if self.mode & MODE_STRIP != 0 {
+            self.inode.strip_privileges()
+        } else {
+            Ok(())
+        }
+    }
+
     /// Reads at the file's position.
     ///
     /// # Errors
@@ -350,8 +383,27 @@ impl File {
         if self.mode & MODE_STREAM != 0 {
             return self.ops.read(self, &mut 0, buf);
         }
-        let mut pos = self.pos.lock();
-        self.ops.read(self, &mut pos, buf)
+        let want = buf.remaining();
+        if want <= CHUNK {
+            return self.ops.read(self, &mut self.pos.lock(), buf);
+        }
+        let mut done = 0;
+        loop {
+            let chunk = CHUNK.min(want - done);
+            let result = self.ops.read(
+                self,
+                &mut self.pos.lock(),
+                &mut LimitedSink::new(buf, chunk),
+            );
+            match result {
+                Ok(moved) => done += moved,
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+            if result != Ok(chunk) || done == want {
+                return Ok(done);
+            }
+        }
     }
 
     /// Writes at the file's position, or at its end with `O_APPEND`.
@@ -365,8 +417,27 @@ impl File {
         if self.mode & MODE_STREAM != 0 {
             return self.ops.write(self, &mut 0, buf);
         }
-        let mut pos = self.pos.lock();
-        self.ops.write(self, &mut pos, buf)
+        let want = buf.remaining();
+        if want <= CHUNK {
+            return self.ops.write(self, &mut self.pos.lock(), buf);
+        }
+        let mut done = 0;
+        loop {
+            let chunk = CHUNK.min(want - done);
+            let result = self.ops.write(
+                self,
+                &mut self.pos.lock(),
+                &mut LimitedSource::new(buf, chunk),
+            );
+            match result {
+                Ok(moved) => done += moved,
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+            if result != Ok(chunk) || done == want {
+                return Ok(done);
+            }
+        }
     }
 
     /// Reads at `pos` and leaves the file's position alone.
@@ -455,6 +526,12 @@ impl Drop for File {
         if self.mode & MODE_PATH == 0 {
             let ops = self.ops.clone();
             ops.release(self);
+        }
+        if self.mode & MODE_INODE_WRITER != 0 {
+            self.inode.put_write_access();
+        }
+        if self.mode & MODE_MOUNT_WRITER != 0 {
+            self.path.mount.remove_writer();
         }
     }
 }

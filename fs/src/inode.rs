@@ -5,11 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::file::FileOps;
 use crate::mapping::Mapping;
-use crate::mount::Path;
+use crate::mount::{Mount, Path, ms};
 use crate::notify::Marks;
 use crate::stat::Stat;
 use crate::superblock::SuperBlock;
@@ -270,6 +270,10 @@ pub struct Inode {
     dir_lock: SpinLock<()>,
     attachment: SpinLock<Option<Attachment>>,
     marks: Marks,
+    /// Above zero: open for writing so many times; below: being executed so many times.
+    writers: AtomicI32,
+    /// Made without a name, by `O_TMPFILE`, and may be given one.
+    linkable: AtomicBool,
     mapping: Option<Arc<Mapping>>,
     sb: Arc<SuperBlock>,
     ops: Box<dyn InodeOps>,
@@ -310,6 +314,8 @@ impl Inode {
             dir_lock: SpinLock::new(()),
             attachment: SpinLock::new(None),
             marks: Marks::new(),
+            writers: AtomicI32::new(0),
+            linkable: AtomicBool::new(false),
             mapping,
             sb: sb.clone(),
             ops,
@@ -470,6 +476,69 @@ impl Inode {
         drop(old);
     }
 
+    /// Tells whether `link` may give a name to this inode, which has none.
+    pub fn linkable(&self) -> bool {
+        self.linkable.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether `link` may give a name to this inode, which has none.
+    pub fn set_linkable(&self, linkable: bool) {
+        self.linkable.store(linkable, Ordering::Relaxed);
+    }
+
+    /// Counts a writer.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while it is being executed.
+    pub fn get_write_access(&self) -> Result<()> {
+        let add = |n: i32| (n >= 0).then_some(n + 1);
+        let old = self
+            .writers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        old.map(drop).map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Ends [`get_write_access`](Inode::get_write_access).
+    pub fn put_write_access(&self) {
+        self.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Keeps writers away from a file that is executed.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while it is open for writing.
+    pub fn deny_write_access(&self) -> Result<()> {
+        let take = |n: i32| (n <= 0).then_some(n - 1);
+        let old = self
+            .writers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        old.map(drop).map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Ends [`deny_write_access`](Inode::deny_write_access).
+    pub fn allow_write_access(&self) {
+        self.writers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Clears set-user-id, and set-group-id where it means what it says (the group may execute).
+    pub fn strip_privileges(&self) -> Result<()> {
+        let mode = self.mode();
+        let mut kill = mode & S_ISUID;
+        if mode & S_ISGID != 0 && mode & 0o010 != 0 {
+            kill |= S_ISGID;
+        }
+        if kill == 0 || mode & S_IFMT != S_IFREG {
+            return Ok(());
+        }
+        self.ops.setattr(
+            self,
+            &SetAttr {
+                mode: Some(mode & !kill),
+                ..SetAttr::default()
+            },
+        )
+    }
+
     /// Applies `attr`, but for the size, and stamps the change.
     pub fn apply(&self, attr: &SetAttr) {
         if let Some(mode) = attr.mode {
@@ -523,6 +592,26 @@ impl Drop for Inode {
     fn drop(&mut self) {
         self.ops.evict(self);
     }
+}
+
+/// Stamps an access through `mount`, unless its flags say no or, under `relatime`, the last stamp is good enough.
+#[inline]
+pub fn touch_atime(mount: &Mount, inode: &Inode) {
+    let flags = mount.flags();
+    if flags & ms::NOATIME != 0 || mount.read_only() {
+        return;
+    }
+    if flags & ms::NODIRATIME != 0 && inode.is_dir() {
+        return;
+    }
+    const DAY: i64 = 24 * 60 * 60;
+    let now = now();
+    inode.update_times(|t| {
+        let recent = t.atime > t.mtime && t.atime > t.ctime && now.sec - t.atime.sec < DAY;
+        if flags & ms::RELATIME == 0 || !recent {
+            t.atime = now;
+        }
+    });
 }
 
 #[cfg(test)]

@@ -20,8 +20,12 @@ extern crate alloc;
 #[cfg(any(test, not(target_os = "none")))]
 extern crate std;
 
+pub mod anon;
+pub mod attr;
 pub mod cred;
 pub mod dentry;
+pub mod device;
+pub mod dirops;
 pub mod epoll;
 pub mod errno;
 pub mod eventfd;
@@ -31,16 +35,24 @@ pub mod inode;
 pub mod iobuf;
 pub mod mapping;
 pub mod mount;
+pub mod namei;
 pub mod notify;
+pub mod open;
 pub mod page;
+pub mod page_tree;
+pub mod pagefile;
+pub mod pipe;
 pub mod poll;
+pub mod rename;
 pub mod stat;
 pub mod superblock;
 pub mod sync;
 #[cfg(test)]
 mod test_util;
 pub mod time;
+pub mod tmpfs;
 pub mod user_count;
+pub mod xattr;
 
 pub use cred::{Cap, Credentials};
 pub use dentry::Dentry;

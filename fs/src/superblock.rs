@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,6 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::dentry::Dentry;
 use crate::inode::make_dev;
 use crate::stat::StatFs;
+use crate::sync::{SpinLock, SpinLockGuard};
 use crate::{Errno, Result};
 
 /// The operations of a file system as a whole.
@@ -40,6 +42,10 @@ pub struct SuperBlock {
     kind: &'static str,
     magic: u64,
     read_only: AtomicBool,
+    /// Mounts that show some part of it.
+    mounts: AtomicU32,
+    /// Held by renames across directories.
+    renames: SpinLock<()>,
     ops: Box<dyn SuperOps>,
 }
 
@@ -59,6 +65,8 @@ impl SuperBlock {
             kind,
             magic,
             read_only: AtomicBool::new(false),
+            mounts: AtomicU32::new(0),
+            renames: SpinLock::new(()),
             ops,
         })
     }
@@ -88,6 +96,20 @@ impl SuperBlock {
     /// Sets or clears read-only.
     pub fn set_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// Keeps the tree as it is, for a rename across directories.
+    pub(crate) fn lock_renames(&self) -> SpinLockGuard<'_, ()> {
+        self.renames.lock()
+    }
+
+    pub(crate) fn add_mount(&self) {
+        self.mounts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one mount less and tells whether it was the last.
+    pub(crate) fn remove_mount(&self) -> bool {
+        self.mounts.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// Returns the operations.
@@ -122,5 +144,39 @@ pub fn no_options(options: &[u8]) -> Result<()> {
         Ok(())
     } else {
         Err(Errno::EINVAL)
+    }
+}
+
+static TYPES: SpinLock<Vec<&'static dyn FileSystemType>> = SpinLock::new(Vec::new());
+
+/// Makes a file system type known to `mount`.
+///
+/// # Errors
+/// `EBUSY` if the name is taken.
+pub fn register_filesystem(kind: &'static dyn FileSystemType) -> Result<()> {
+    let mut types = TYPES.lock();
+    if types.iter().any(|t| t.name() == kind.name()) {
+        return Err(Errno::EBUSY);
+    }
+    types.push(kind);
+    Ok(())
+}
+
+/// Finds a file system type by name.
+pub fn filesystem(name: &[u8]) -> Option<&'static dyn FileSystemType> {
+    TYPES
+        .lock()
+        .iter()
+        .find(|t| t.name().as_bytes() == name)
+        .copied()
+}
+
+/// Writes `/proc/filesystems`.
+pub fn show_filesystems(out: &mut String) {
+    let types = TYPES.lock().clone();
+    for kind in types {
+        out.push_str(if kind.needs_device() { "\t" } else { "nodev\t" });
+        out.push_str(kind.name());
+        out.push('\n');
     }
 }
