@@ -27,8 +27,10 @@ enum Event {
     Exception,
     /// A page fault at this address.
     PageFault(u64),
-    /// An interrupt, already handled; or there was something to do before entering.
-    Nothing,
+    /// An interrupt, already handled.
+    Interrupt,
+    /// It has not been there: something is to be done first.
+    Work,
 }
 
 /// Spawns the task of `thread`, which is in all lists, and lets it run from `regs`.
@@ -48,18 +50,13 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
         thread.set_task(task);
     }
     loop {
-        if thread.work() != 0 && !deliver::attend(&thread, &mut regs).await {
-            break;
-        }
-        if cpu::need_resched() && task::should_resched() {
-            executor::preempted().await;
-        }
         match enter(&thread, &mut regs) {
             Event::Syscall => {
                 let mut call = Call {
                     thread: &thread,
                     regs: &mut regs,
                     done: 0,
+                    opening: None,
                     deadline: None,
                 };
                 let result = match syscall::attempt(&mut call) {
@@ -77,7 +74,15 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
             }
             Event::PageFault(addr) => page_fault(&thread, &mut regs, addr),
             Event::Exception => deliver::exception(&thread, &mut regs),
-            Event::Nothing => {}
+            Event::Interrupt => {}
+            Event::Work => {
+                if thread.work() != 0 && !deliver::attend(&thread, &mut regs).await {
+                    break;
+                }
+                if cpu::need_resched() && task::should_resched() {
+                    executor::preempted().await;
+                }
+            }
         }
     }
     crate::process::exit::finish(&thread).await;
@@ -89,7 +94,7 @@ fn enter(thread: &Thread, regs: &mut UserRegs) -> Event {
     x86_64::instructions::interrupts::disable();
     if thread.work() != 0 || cpu::need_resched() {
         x86_64::instructions::interrupts::enable();
-        return Event::Nothing;
+        return Event::Work;
     }
     thread.machine.fpu.load();
     // SAFETY: interrupts are off since before the last look at pending work; the hook loaded address space and bases
@@ -103,7 +108,7 @@ fn enter(thread: &Thread, regs: &mut UserRegs) -> Event {
             cpu.interrupted_user.store(true, Ordering::Relaxed);
             irq::dispatch(n as u8);
             cpu.interrupted_user.store(false, Ordering::Relaxed);
-            Event::Nothing
+            Event::Interrupt
         }
         _ => Event::Exception,
     };

@@ -7,7 +7,10 @@
 //! The areas list their calls in tables of their own (`CALLS`); they are merged at compile time.
 
 pub mod fd;
+pub mod mm;
+pub mod path;
 pub mod rw;
+pub mod stat;
 pub mod wait;
 
 use alloc::sync::Arc;
@@ -27,6 +30,8 @@ pub struct Call<'a> {
     pub regs: &'a mut UserRegs,
     /// Bytes that earlier attempts of this call have moved; see [`Stop::NotReady`].
     pub done: usize,
+    /// A file that an earlier attempt of this call has opened, and whose other end it waits for.
+    pub opening: Option<Arc<File>>,
     /// When waiting ends, where the call has such a time: set by the first attempt, kept for the later ones.
     pub deadline: Option<Instant>,
 }
@@ -104,7 +109,8 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
     table
 }
 
-static TABLE: [Plain; NUMBERS] = merge(&[fd::CALLS, rw::CALLS]);
+static TABLE: [Plain; NUMBERS] =
+    merge(&[fd::CALLS, mm::CALLS, path::CALLS, rw::CALLS, stat::CALLS]);
 
 /// How often each missing call was asked for.
 static MISSING: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];

@@ -44,7 +44,11 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
             if !registered {
                 waiters.as_mut().clear();
                 let mut table = PollTable::new(waiters.as_mut(), cx.waker(), *events);
-                file.poll(Some(&mut table));
+                if call.opening.is_some() {
+                    file.ops().open_complete(file, Some(&mut table));
+                } else {
+                    file.poll(Some(&mut table));
+                }
                 if table.failed() {
                     return Poll::Ready(Err(Errno::ENOMEM));
                 }
