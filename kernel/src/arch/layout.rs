@@ -71,3 +71,12 @@ image_ranges! {
     /// The page beneath the boot stack, never mapped, and the end of the stack.
     boot_stack: boot_stack_guard .. boot_stack_top;
 }
+
+/// The section for the symbol table, filled or not.
+pub fn ksyms_bytes() -> &'static [u8] {
+    let range = ksyms();
+    // SAFETY: the section is part of the image, and nothing writes to it.
+    unsafe {
+        core::slice::from_raw_parts(range.start as *const u8, (range.end - range.start) as usize)
+    }
+}

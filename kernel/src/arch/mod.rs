@@ -20,6 +20,7 @@ pub mod percpu;
 pub mod pic;
 pub mod pit;
 pub mod power;
+pub mod probe;
 pub mod route;
 pub mod rtc;
 pub mod selectors;

@@ -50,6 +50,11 @@ pub fn now_ns() -> u64 {
     scale(ticks, MULT.load(Ordering::Relaxed))
 }
 
+/// Whether time goes on: it stands still until the calibration.
+pub fn is_running() -> bool {
+    MULT.load(Ordering::Relaxed) != 0
+}
+
 /// Time-stamp ticks in `ns` nanoseconds.
 #[inline]
 pub fn ns_to_ticks(ns: u64) -> u64 {

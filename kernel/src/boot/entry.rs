@@ -52,6 +52,7 @@ boot_gdt_pointer:
     .section .boot.text, "ax", @progbits
     .code32
     .global pvh_start
+    .type pvh_start, @function
 pvh_start:
     cli
     cld
@@ -116,6 +117,7 @@ pvh_start:
 
     .code64
     .global long_mode
+    .type long_mode, @function
 long_mode:
     mov ecx, 16
     mov ds, ecx

@@ -14,7 +14,7 @@ use crate::arch::{
     ap, apic, calibrate, ioapic, layout, load_kernel_page_table, pic, smp, this_cpu, tsc,
 };
 use crate::cmdline::CommandLine;
-use crate::{mm, printk, task};
+use crate::{mm, panic, printk, task};
 use conquer_once::noblock::OnceCell;
 
 /// What is known about the machine from boot on; fixed before the other CPUs start.
@@ -155,7 +155,11 @@ fn read_start_info(at: u64, features: &Features) {
         Err(StartInfoError::NoMemoryMap) => panic!("the loader gave no memory map"),
     };
     printk::console::start(CommandLine::new(start.command_line()));
-    if let Some(limit) = CommandLine::new(start.command_line()).size("mem") {
+    let line = CommandLine::new(start.command_line());
+    if let Some(seconds) = line.number("panic") {
+        panic::set_timeout(seconds.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
+    }
+    if let Some(limit) = line.size("mem") {
         start.memory.limit(limit);
     }
     let image = layout::image();
