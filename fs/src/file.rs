@@ -8,6 +8,8 @@ use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use executor::time::Instant;
+
 use crate::epoll;
 use crate::inode::{Inode, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG};
 use crate::iobuf::{LimitedSink, LimitedSource, Sink, Source, UserMemory};
@@ -95,6 +97,20 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Returns when a read that has waited since `started` gives up waiting, if it does (a terminal's VTIME).
+    ///
+    /// Asked again after every attempt: the time may begin with the first byte.
+    fn read_deadline(&self, file: &File, started: Instant) -> Option<Instant> {
+        let _ = (file, started);
+        None
+    }
+
+    /// Ends a read whose [`read_deadline`](FileOps::read_deadline) has passed, with what there is.
+    fn read_expired(&self, file: &File, buf: &mut dyn Sink) -> Result<usize> {
+        let _ = (file, buf);
+        Ok(0)
+    }
+
     /// Writes at `*pos` and moves it; a file opened with `O_APPEND` moves it to its end first.
     fn write(&self, file: &File, pos: &mut u64, buf: &mut dyn Source) -> Result<usize> {
         let _ = (file, pos, buf);
@@ -116,6 +132,9 @@ pub trait FileOps: Any + Send + Sync {
     }
 
     /// Does a device-specific request.
+    ///
+    /// `EAGAIN` means that it has to wait: it is done again when [`poll`](FileOps::poll) may say that there is room to write
+    /// (a terminal that waits until its output is sent).
     fn ioctl(&self, file: &File, cmd: u32, arg: u64, mem: &dyn UserMemory) -> Result<u64> {
         let _ = (file, cmd, arg, mem);
         Err(Errno::ENOTTY)

@@ -20,6 +20,7 @@ pub mod mm;
 pub mod panic;
 pub mod printk;
 pub mod process;
+pub mod random;
 pub mod signal;
 pub mod symbols;
 #[cfg(target_os = "none")]

@@ -111,6 +111,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
     apic::init(&features);
     this_cpu::finish_first();
     calibrate::run();
+    crate::random::init();
     ioapic::init();
     smp::init();
     task::platform::init();
