@@ -25,5 +25,6 @@ pub use join::{Aborted, JoinHandle};
 pub use platform::Platform;
 pub use policy::{EnqueueKind, Fifo, Outcome, Policy};
 pub use raw::{CpuShared, RunList, Runnable, Running, TaskRef};
+pub use scope::{Scope, ScopedHandle};
 pub use spawn::{SpawnError, SpawnErrorKind, Spawner, current, spawn, spawn_on, try_spawn};
 pub use yield_now::{preempted, yield_now};

@@ -1,14 +1,23 @@
-//! The host as a platform: `std`'s clock, threads as CPUs, parking as sleep.
+//! The host as a platform: `std`'s clock, threads as CPUs, parking as idling.
 
+use alloc::{collections::BTreeMap, sync::Arc, task::Wake, vec::Vec};
+use core::{
+    future::Future,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll},
+};
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, mpsc},
     thread::{self, Thread},
     time,
 };
 
 use super::Platform;
-use crate::{cpu, time::Instant};
+use crate::{
+    Executor, Fifo, NoHooks, cpu, spawn_on,
+    time::{Instant, run_expired},
+};
 
 /// The host's clock and threads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,11 +43,142 @@ impl Platform for HostPlatform {
     fn set_timer(&self, _deadline: Instant) {}
 }
 
-/// Makes the calling thread CPU `cpu`, so that [`HostPlatform::pend`] finds it.
-pub fn adopt_thread(cpu: u32) {
-    cpu::set_cpu(cpu);
+/// Lets [`HostPlatform::pend`] find the calling thread as the CPU that it plays.
+fn adopt_thread() {
     THREADS
         .lock()
         .expect("no holder panics")
-        .insert(cpu, thread::current());
+        .insert(cpu::id(), thread::current());
+}
+
+/// Sleeps until something is woken here, a timer is due, or `done`.
+fn idle(executor: &Executor<Fifo>, done: &AtomicBool) {
+    run_expired(Instant::now());
+    if !executor.prepare_idle() {
+        return;
+    }
+    if !done.load(Ordering::Acquire) {
+        match executor.shared().timers().next_deadline() {
+            Some(deadline) => thread::park_timeout(deadline - Instant::now()),
+            None => thread::park(),
+        }
+    }
+    executor.shared().set_looking();
+    run_expired(Instant::now());
+}
+
+/// Runs `future` and the calling thread's tasks until `future` is ready.
+///
+/// The thread gets an executor, so it must not have one yet. Tasks left over are dropped unfinished.
+///
+/// # Context
+/// The host only, or boot of a test: never within a task.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark {
+        woken: AtomicBool,
+        thread: Thread,
+    }
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.woken.store(true, Ordering::Release);
+            self.thread.unpark();
+        }
+    }
+    let executor = Executor::new(Fifo::new());
+    adopt_thread();
+    let unpark = Arc::new(Unpark {
+        woken: AtomicBool::new(true),
+        thread: thread::current(),
+    });
+    let waker = Arc::clone(&unpark).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if unpark.woken.swap(false, Ordering::AcqRel)
+            && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
+        {
+            return output;
+        }
+        if !executor.run_once(&NoHooks) {
+            idle(&executor, &unpark.woken);
+        }
+    }
+}
+
+/// A machine of threads that play CPUs, each with its executor.
+#[derive(Debug)]
+pub struct Machine {
+    cpus: Vec<u32>,
+    threads: Vec<thread::JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Machine {
+    /// Starts `cpus` CPUs.
+    ///
+    /// # Panics
+    /// If a thread cannot be made.
+    pub fn start(cpus: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (send, receive) = mpsc::channel();
+        let threads = (0..cpus).map(|_| {
+            let (stop, send) = (Arc::clone(&stop), send.clone());
+            thread::spawn(move || {
+                let executor = Executor::new(Fifo::new());
+                adopt_thread();
+                send.send(cpu::id()).expect("the starter waits for all");
+                while !stop.load(Ordering::Acquire) {
+                    if !executor.run_once(&NoHooks) {
+                        idle(&executor, &stop);
+                    }
+                }
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let cpus = (0..cpus)
+            .map(|_| receive.recv().expect("every CPU starts"))
+            .collect();
+        Self {
+            cpus,
+            threads,
+            stop,
+        }
+    }
+
+    /// The CPUs' numbers.
+    pub fn cpus(&self) -> &[u32] {
+        &self.cpus
+    }
+
+    /// Runs `future` as a task of the first CPU, and waits for it.
+    ///
+    /// # Panics
+    /// If the task is aborted, or panics.
+    pub fn block_on<F>(&self, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (send, receive) = mpsc::channel();
+        spawn_on(self.cpus[0], "main", async move {
+            // The receiver waits below.
+            let _ = send.send(future.await);
+        })
+        .detach();
+        receive.recv().expect("the task runs to its end")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        for cpu in &self.cpus {
+            // As a pend would be: whatever the CPU is about to do, it looks again.
+            HostPlatform.pend(*cpu);
+        }
+        for thread in self.threads.drain(..) {
+            let joined = thread.join();
+            assert!(joined.is_ok() || thread::panicking(), "a CPU panicked");
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Node {
     pub(super) exclusive: bool,
     /// The queue's wake round that this waiter came after, or was last woken in.
     pub(super) round: u64,
+    /// How many permits the waiter lacks yet, for semaphores.
+    pub(super) need: usize,
 }
 
 /// A node in its pinned place.
@@ -56,6 +58,7 @@ impl Entry {
             stays: false,
             exclusive: true,
             round: 0,
+            need: 0,
         };
         Self {
             node: UnsafeCell::new(node),

@@ -6,7 +6,13 @@
 //! | `spin_lock_bh` | [`SpinLockBh`] | task, softirq: holds off softirqs as well |
 //! | `spin_lock_irqsave` | [`SpinLockIrq`] | any: masks interrupts |
 //! | `rwlock_t` | [`RwSpinLock`] | task |
+//! | `seqlock_t` | [`SeqCell`] | any: readers spin while a writer writes |
 //! | wait queue | [`WaitQueue`], [`Waiter`] | waits in tasks; is woken from any |
+//! | `struct completion` | [`Completion`] | waits in tasks; is completed from any |
+//! | `struct mutex` | [`Mutex`] | task |
+//! | `struct rw_semaphore` | [`RwLock`] | task |
+//! | `struct semaphore` | [`Semaphore`] | waits in tasks; is given back from any |
+//! | `kfifo` with a wait queue | [`channel`], [`oneshot`] | waits in tasks; `try_send` from any |
 //!
 //! A weaker lock is never taken under a stronger one. Guards of spinning locks are `!Send`, so a task that holds one
 //! across an await does not compile:
@@ -25,13 +31,31 @@
     reason = "locks give access to what they guard, and waiters are linked in place"
 )]
 
+mod channel;
+mod completion;
 mod list;
+mod mutex;
+mod notify;
+mod oneshot;
+mod rwlock;
+mod select;
+mod semaphore;
+mod seq;
 mod spin;
 mod wait_queue;
 mod waiter;
 mod waiters;
 
+pub use channel::{Receiver, RecvError, SendError, Sender, channel};
+pub use completion::Completion;
 pub(crate) use list::WakeBatch;
+pub use mutex::{Mutex, MutexGuard};
+pub use notify::Notify;
+pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use select::{Either, Select, select};
+pub use semaphore::{Permits, Semaphore};
+pub use seq::SeqCell;
 pub use spin::{
     RwSpinLock, RwSpinReadGuard, RwSpinWriteGuard, SpinLock, SpinLockBh, SpinLockBhGuard,
     SpinLockGuard, SpinLockIrq, SpinLockIrqGuard,
