@@ -215,6 +215,15 @@ impl<P: Policy> Executor<P> {
     }
 }
 
+impl<P: Policy> Drop for Executor<P> {
+    /// Ends the tasks that were still to be taken in; the policy's own go with it.
+    fn drop(&mut self) {
+        Runnable::<P>::drain(self.shared, drop);
+        drain_messages(self.shared, drop);
+        self.shared.free_dead();
+    }
+}
+
 impl<P: Policy> Own<P> {
     /// Moves what was woken, and what others ask of this CPU's tasks, to the policy. True if one of them should run
     /// instead of the current task.

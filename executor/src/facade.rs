@@ -18,6 +18,22 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
+/// Names a mistake that the models must find: false, save in a model that made it.
+#[cfg(not(loom))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
+#[cfg(loom)]
+macro_rules! mutant {
+    ($name:ident) => {
+        crate::mutants::Mutant::$name.is_made()
+    };
+}
+pub(crate) use mutant;
+
 #[cfg(not(loom))]
 pub(crate) use core::{
     cell::UnsafeCell,

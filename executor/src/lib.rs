@@ -11,6 +11,9 @@ mod executor;
 mod facade;
 pub mod irq;
 mod join;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod mutants;
 pub mod platform;
 mod policy;
 mod raw;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{AtomicU32, fence},
+    facade::{AtomicU32, fence, mutant},
     platform,
     policy::Policy,
     time::TimerQueue,
@@ -150,7 +150,9 @@ impl CpuShared {
 
     fn kick_remote(&self) {
         // Pairs with the fence in `set_mode_and_look`: either that CPU sees the push, or this one sees the mode.
-        fence(Ordering::SeqCst);
+        if !mutant!(NoFenceAfterPush) {
+            fence(Ordering::SeqCst);
+        }
         match self.mode.load(Ordering::Relaxed) {
             LOOKING => {}
             BUSY => platform::get().pend(self.cpu),
@@ -187,6 +189,11 @@ impl CpuShared {
 
     /// Marks the CPU idle. False, and not marked, if there is something to do.
     pub(crate) fn set_idle(&self) -> bool {
+        if mutant!(IdleAfterLook) {
+            let work = self.has_woken();
+            self.mode.store(IDLE, Ordering::SeqCst);
+            return !work;
+        }
         if self.set_mode_and_look(IDLE) || !self.dead.is_empty() {
             self.set_looking();
             return false;

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::facade::AtomicU64;
+use crate::facade::{AtomicU64, mutant};
 
 /// Woken: in a queue, or to be put into one when the poll ends.
 pub(super) const SCHEDULED: u64 = 1;
@@ -81,7 +81,7 @@ impl State {
     pub(super) fn suspend(&self) -> bool {
         let prev = Snapshot(self.0.fetch_and(!RUNNING, Ordering::AcqRel));
         debug_assert!(prev.has(RUNNING));
-        prev.has(SCHEDULED)
+        prev.has(SCHEDULED) && !mutant!(ForgetWakeInPoll)
     }
 
     /// Ends the last poll: the future is gone and the output in its place. True if a join handle owns the output.

@@ -17,7 +17,7 @@ use super::{
     list::{Entry, List, NodeState, WakeBatch},
     spin::SpinLockIrq,
 };
-use crate::facade::{AtomicUsize, const_fn};
+use crate::facade::{AtomicUsize, const_fn, mutant};
 
 const WAITERS: usize = 1;
 const PERMIT: usize = 2;
@@ -290,6 +290,9 @@ impl Drop for Take<'_> {
             (self.n - need, waker)
         });
         drop(waker);
+        if mutant!(KeepGrantedPermits) {
+            return;
+        }
         // Also without permits to give back: with this waiter gone, the next may have all it needs, or nobody waits.
         self.semaphore.release_to_waiters(back);
     }

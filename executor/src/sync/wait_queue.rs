@@ -19,7 +19,7 @@ use super::{
     list::{Entry, List, NodeState, WakeBatch},
     spin::SpinLockIrq,
 };
-use crate::facade::const_fn;
+use crate::facade::{const_fn, mutant};
 
 /// A queue of tasks that wait.
 pub struct WaitQueue {
@@ -212,12 +212,12 @@ impl WaitQueue {
             // SAFETY: the entry is this queue's, whose lock we hold.
             let node = unsafe { entry.node() };
             let state = core::mem::replace(&mut node.state, NodeState::Idle);
+            let (waker, exclusive) = (node.waker.take(), node.exclusive);
             if state == NodeState::Queued {
-                let exclusive = node.exclusive;
-                // SAFETY: queued means in this list.
+                // SAFETY: queued means in this list; the node is not used after this.
                 unsafe { lists.list(exclusive).remove(NonNull::from(entry)) };
             }
-            (node.waker.take(), state)
+            (waker, state)
         };
         drop(waker);
         state
@@ -304,8 +304,12 @@ impl Future for Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
+        if !self.queued {
+            return;
+        }
         // SAFETY: the entry belongs to this queue.
-        if self.queued && unsafe { self.queue.cancel(&self.entry) } == NodeState::Granted {
+        let state = unsafe { self.queue.cancel(&self.entry) };
+        if state == NodeState::Granted && !mutant!(KeepGrantedWake) {
             self.queue.hand_on();
         }
     }

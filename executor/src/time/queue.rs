@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{AtomicPtr, const_fn, spin_loop},
+    facade::{AtomicPtr, const_fn, mutant, spin_loop},
     platform,
     sync::{SpinLockIrq, SpinLockIrqGuard, WakeBatch},
 };
@@ -197,7 +197,7 @@ impl TimerNode {
                 was_armed = true;
             }
             body.stand = Stand::Idle;
-            if !body.calling || queue.cpu == cpu::id() {
+            if !body.calling || queue.cpu == cpu::id() || mutant!(CancelDoesNotWait) {
                 let keep = matches!(body.action, Action::Call(..));
                 let old = if keep {
                     Action::None
