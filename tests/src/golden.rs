@@ -5,11 +5,11 @@
 //! ```text
 //! === sort numbers
 //! printf '10\n9\n' | sort -n
-//! --- mkfs.ext2: wants a disk (issue "Storage")
+//! ~~~ mkfs.ext2: wants a disk (issue "Storage")
 //! ```
 //!
 //! A line `=== PROGRAM WHAT` starts a case: all lines up to the next one are a script for `ash`, run in an empty
-//! directory, with both outputs in one. A line `--- PROGRAM: REASON` stands for a program without cases. What comes before the
+//! directory, with both outputs in one. A line `~~~ PROGRAM: REASON` stands for a program without cases. What comes before the
 //! first of them is a comment. What Linux made of the cases is kept beside the list, in `*.golden`: a line
 //! `=== PROGRAM WHAT exit=CODE` and the output in the form of [`crate::batch`].
 
@@ -35,11 +35,22 @@ pub struct Case {
     pub script: String,
 }
 
+/// What every script starts with: `try` runs a command, shows the first line of what it says (but for the
+/// banner with busybox's version), and keeps its exit code.
+const PRELUDE: &str = r#"try() {
+	"$@" > /tmp/said 2>&1
+	code=$?
+	grep -v '^BusyBox\|^$' /tmp/said | head -n 1
+	rm /tmp/said
+	return $code
+}
+"#;
+
 impl Case {
     /// The case as a program to run in the guest.
     #[must_use]
     pub fn program(&self) -> Program {
-        Program::script(&self.name, &self.script)
+        Program::script(&self.name, &format!("{PRELUDE}{}", self.script))
     }
 }
 
@@ -114,10 +125,10 @@ pub fn record(machine: &Machine, names: &[String]) -> Result<()> {
     let agent = programs::usertests()?;
     let total = lists.values().map(|list| list.cases.len()).sum::<usize>();
     let bar = indicatif::ProgressBar::new(total as u64);
+    let mut bad = Vec::new();
     for (name, list) in &lists {
         let programs: Vec<_> = list.cases.iter().map(Case::program).collect();
         let mut text = String::new();
-        let mut bad = Vec::new();
         programs::run(machine, kernel, &agent, &programs, &mut |record| {
             bar.inc(1);
             match describe(&record) {
@@ -125,12 +136,12 @@ pub fn record(machine: &Machine, names: &[String]) -> Result<()> {
                 Err(error) => bad.push(format!("{error:#}")),
             }
         })?;
-        if !bad.is_empty() {
-            bail!("{}", bad.join("\n"));
-        }
         std::fs::write(golden_file(name), text)?;
     }
     bar.finish_and_clear();
+    if !bad.is_empty() {
+        bail!("{}", bad.join("\n"));
+    }
     println!("{total} cases recorded");
     Ok(())
 }
@@ -155,7 +166,7 @@ pub fn parse(text: &str) -> Result<List> {
                 program: program.to_string(),
                 script: String::new(),
             });
-        } else if let Some(title) = line.strip_prefix("--- ") {
+        } else if let Some(title) = line.strip_prefix("~~~ ") {
             let (program, reason) = title
                 .split_once(": ")
                 .with_context(|| format!("no reason in {line:?}"))?;
@@ -253,7 +264,7 @@ mod tests {
     #[test]
     fn lists_are_read() {
         let list = parse(
-            "a comment\n=== cat two lines\ncat <<E\nx\nE\n--- nuke: removes the system\n=== cat err\ncat /no\n",
+            "a comment\n=== cat two lines\ncat <<E\nx\nE\n~~~ nuke: removes the system\n=== cat err\ncat /no\n",
         );
         let list = list.expect("well formed");
         assert_eq!(list.cases[0].name, "cat::two-lines");
@@ -262,6 +273,47 @@ mod tests {
         assert_eq!(list.without["nuke"], "removes the system");
         assert!(parse("=== cat a\n=== cat a\n").is_err());
         assert!(parse("=== cat\n").is_err());
+    }
+
+    /// Programs that cannot fail, whatever they are called with.
+    const NEVER_FAIL: [&str; 5] = ["arch", "ascii", "lsmod", "nuke", "reset"];
+
+    #[test]
+    fn every_applet_has_two_cases_and_one_that_fails() {
+        crate::setup::ensure(crate::setup::Need::Boot).expect("the tools are there");
+        let busybox = crate::setup::busybox().expect("busybox was just found or installed");
+        let out = std::process::Command::new(busybox)
+            .arg("--list")
+            .output()
+            .expect("busybox runs");
+        let applets = String::from_utf8(out.stdout).expect("names are text");
+        let mut cases: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+        let mut without = BTreeMap::new();
+        let mut lacking = Vec::new();
+        for (name, list) in lists(&directory()).expect("the lists are well formed") {
+            let golden = std::fs::read_to_string(golden_file(&name)).expect("it is recorded");
+            let expected = parse_expected(&golden).expect("well formed");
+            assert_eq!(list.cases.len(), expected.len(), "{name}: record it again");
+            for case in list.cases {
+                let Some(expected) = expected.get(&case.name) else {
+                    lacking.push(format!("{}: record it", case.name));
+                    continue;
+                };
+                let (count, fails) = cases.entry(case.program).or_default();
+                *count += 1;
+                *fails |= expected.code != 0;
+            }
+            without.extend(list.without);
+        }
+        for applet in applets.lines() {
+            match cases.get(applet) {
+                Some((2.., true)) if !without.contains_key(applet) => {}
+                Some((2.., false)) if NEVER_FAIL.contains(&applet) => {}
+                None if without.contains_key(applet) => {}
+                found => lacking.push(format!("{applet}: cases and failing ones: {found:?}")),
+            }
+        }
+        assert!(lacking.is_empty(), "{}", lacking.join("\n"));
     }
 
     #[test]
