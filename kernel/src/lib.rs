@@ -20,6 +20,8 @@ pub mod mm;
 pub mod panic;
 pub mod printk;
 pub mod process;
+#[cfg(target_os = "none")]
+pub mod pseudofs;
 pub mod random;
 pub mod signal;
 pub mod symbols;
@@ -27,6 +29,8 @@ pub mod symbols;
 pub mod syscall;
 #[cfg(target_os = "none")]
 pub mod task;
+#[cfg(target_os = "none")]
+pub mod tty;
 #[cfg(target_os = "none")]
 pub mod user;
 #[cfg(target_os = "none")]

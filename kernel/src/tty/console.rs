@@ -1,0 +1,85 @@
+//! Opening terminals by device number.
+
+use alloc::sync::Arc;
+
+use conquer_once::noblock::OnceCell;
+use fs::device::{self, Device, DeviceKind, Opened};
+use fs::file::oflag::{O_ACCMODE, O_NOCTTY, O_WRONLY};
+use fs::inode::{dev_major, dev_minor};
+use fs::{Errno, FileOps, Inode, Result};
+
+use super::file::TtyFile;
+use super::{Tty, devpts, job, pty, serial};
+use crate::process::current;
+
+/// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx`.
+pub const AUX_MAJOR: u32 = 5;
+
+/// Which serial port `/dev/console` is.
+static CONSOLE: OnceCell<usize> = OnceCell::uninit();
+
+/// Says which serial port `/dev/console` is. Only the first one counts.
+///
+/// # Context
+/// Boot.
+pub fn set_console(port: usize) {
+    let _ = CONSOLE.try_init_once(|| port);
+}
+
+/// The terminal behind `/dev/console`.
+fn console() -> Option<Arc<Tty>> {
+    serial::terminal(CONSOLE.try_get().copied().unwrap_or(0))
+}
+
+/// Serves the terminal device numbers.
+struct Terminals;
+
+impl Device for Terminals {
+    fn open(&self, rdev: u64, _: &Arc<Inode>, flags: u32) -> Result<Opened> {
+        let ops: Arc<dyn FileOps> = match (dev_major(rdev), dev_minor(rdev)) {
+            (AUX_MAJOR, 0) => {
+                let tty = job::controlling_tty(&current()).ok_or(Errno::ENXIO)?;
+                TtyFile::open(&tty, false)?
+            }
+            (AUX_MAJOR, 1) => TtyFile::open(&console().ok_or(Errno::ENODEV)?, true)?,
+            (AUX_MAJOR, 2) => pty::open_master()?,
+            (serial::MAJOR, minor) if minor >= serial::FIRST_MINOR => {
+                let index = (minor - serial::FIRST_MINOR) as usize;
+                open(&serial::terminal(index).ok_or(Errno::EIO)?, flags)?
+            }
+            (pty::SLAVE_MAJOR, index) => open(&devpts::slave(index)?, flags)?,
+            _ => return Err(Errno::ENXIO),
+        };
+        Ok(Opened::stream(ops))
+    }
+}
+
+/// Opens `tty` and makes it the controlling terminal where that is due.
+pub(super) fn open(tty: &Arc<Tty>, flags: u32) -> Result<Arc<TtyFile>> {
+    let file = TtyFile::open(tty, false)?;
+    if flags & O_NOCTTY == 0 && flags & O_ACCMODE != O_WRONLY {
+        tty.acquire_on_open(&current());
+    }
+    Ok(file)
+}
+
+/// Registers the terminal device numbers.
+///
+/// # Context
+/// Boot.
+pub fn init() {
+    let terminals: Arc<dyn Device> = Arc::new(Terminals);
+    for (name, number, count) in [
+        ("/dev/tty", (AUX_MAJOR, 0), 1),
+        ("/dev/console", (AUX_MAJOR, 1), 1),
+        ("/dev/ptmx", (AUX_MAJOR, 2), 1),
+        ("ttyS", (serial::MAJOR, serial::FIRST_MINOR), 4),
+        ("pts", (pty::SLAVE_MAJOR, 0), 1 << 20),
+    ] {
+        if let Err(error) =
+            device::register(DeviceKind::Char, name, number, count, terminals.clone())
+        {
+            log::error!("tty: {name} is not registered: {error}");
+        }
+    }
+}
