@@ -22,6 +22,7 @@ extern crate std;
 
 pub mod anon;
 pub mod attr;
+pub mod cpio;
 pub mod cred;
 pub mod dentry;
 pub mod device;
