@@ -116,6 +116,7 @@ extern "C" fn entry() -> ! {
     let area = AREA.load(Ordering::Acquire);
     // SAFETY: the CPU that starts us made the area for us alone, for ever.
     unsafe { this_cpu::set_up(cpu, area) };
+    boot::ap_prepare();
     ARRIVED.store(true, Ordering::Release);
     tsc_sync::compare_as_second();
     smp::set_online(cpu);

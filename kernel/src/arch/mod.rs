@@ -37,6 +37,9 @@ pub mod uaccess;
 pub mod user;
 pub mod vectors;
 
+#[cfg(feature = "ktest")]
+mod tests;
+
 /// Stops this CPU for good.
 pub fn halt_forever() -> ! {
     loop {

@@ -7,6 +7,8 @@ use x86_64::instructions::port::Port;
 /// Ticks per second.
 pub const HZ: u64 = 1_193_182;
 
+#[cfg(feature = "ktest")]
+const CHANNEL_0: u16 = 0x40;
 const CHANNEL_2: u16 = 0x42;
 const COMMAND: u16 = 0x43;
 const SPEAKER: u16 = 0x61;
@@ -32,6 +34,16 @@ pub fn elapsed() -> u64 {
     let low = read(CHANNEL_2);
     let high = read(CHANNEL_2);
     u64::from(u16::MAX - u16::from_le_bytes([low, high]))
+}
+
+/// Makes channel 0 interrupt once, `ticks` from now: a line that a test can pull.
+#[cfg(feature = "ktest")]
+pub fn fire_once(ticks: u16) {
+    // Channel 0, low byte then high byte, mode 0, binary.
+    write(COMMAND, 0b0011_0000);
+    let [low, high] = ticks.to_le_bytes();
+    write(CHANNEL_0, low);
+    write(CHANNEL_0, high);
 }
 
 /// Stops channel 0, which firmware leaves interrupting 18 times a second.

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "port I/O and the descriptor table register")]
 
+use super::tsc;
 use crate::boot::acpi::{self, ResetRegister};
 use x86_64::instructions::port::Port;
 
@@ -10,6 +11,8 @@ const SLEEP_TYPE_SHIFT: u32 = 10;
 const SLEEP_TYPE: u16 = 7 << SLEEP_TYPE_SHIFT;
 const SLEEP_ENABLE: u16 = 1 << 13;
 
+/// A port that nothing answers at; a read takes about a microsecond on hardware.
+const DELAY_PORT: u16 = 0x80;
 /// Polls while the firmware hands the power registers over; bounded, as switching off may work without.
 const HAND_OVER_POLLS: u32 = 100_000;
 /// Polls of the keyboard controller's status before its reset line is pulled all the same.
@@ -84,10 +87,19 @@ fn enter_sleep(port: u16, sleep_type: u8) {
     settle();
 }
 
-/// Gives the hardware a moment to act before the next means is tried.
+/// Gives the hardware time to act before the next means is tried; an emulator may act only when another of its threads
+/// gets to it.
 fn settle() {
-    for _ in 0..10_000 {
-        read8(0x80);
+    const PATIENCE_NS: u64 = 1_000_000_000;
+    if tsc::is_running() {
+        let start = tsc::now_ns();
+        while tsc::now_ns() - start < PATIENCE_NS {
+            read8(DELAY_PORT);
+        }
+    } else {
+        for _ in 0..1_000_000 {
+            read8(DELAY_PORT);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 pub fn read(address: u64) -> Option<u64> {
     // Device registers, which may not be read just so, live above the image.
     let sound = (DIRECT_MAP..super::layout::FIXMAP).contains(&address) && address.is_multiple_of(8);
-    if !sound || !is_mapped(address) {
+    if !sound || flags(address).is_none() {
         return None;
     }
     // SAFETY: the page is mapped, and an aligned word does not cross into the next. Whoever writes it meanwhile makes the
@@ -27,19 +27,20 @@ pub fn read(address: u64) -> Option<u64> {
     Some(unsafe { (address as *const u64).read_volatile() })
 }
 
-fn is_mapped(address: u64) -> bool {
+/// The page table entry that maps `address`, or nothing if nothing is mapped there.
+pub fn flags(address: u64) -> Option<u64> {
     let mut table = Cr3::read_raw().0.start_address().as_u64();
     for level in (0..4).rev() {
         let slot = address >> (12 + 9 * level) & 511;
         // SAFETY: `table` is a page table that is in use, and the direct map reaches it.
         let entry = unsafe { (phys_to_virt(table + slot * 8) as *const u64).read_volatile() };
         if entry & PRESENT == 0 {
-            return false;
+            return None;
         }
-        if entry & LARGE != 0 && level > 0 {
-            return true;
+        if level == 0 || entry & LARGE != 0 {
+            return Some(entry);
         }
         table = entry & ADDRESS;
     }
-    true
+    None
 }

@@ -113,6 +113,17 @@ pub fn set_fallback(source: Source) {
     let _ = FALLBACK.try_init_once(|| fallback);
 }
 
+/// Lets `ns` nanoseconds pass by this clock, and returns how many went by on it and on the fallback, if there is one.
+#[cfg(feature = "ktest")]
+pub fn compare_with_fallback(ns: u64) -> Option<(u64, u64)> {
+    let fallback = FALLBACK.try_get().ok()?;
+    let (start, other_start) = (now_ns(), fallback.raw_ns());
+    while now_ns() - start < ns {
+        core::hint::spin_loop();
+    }
+    Some((now_ns() - start, fallback.raw_ns() - other_start))
+}
+
 /// Gives the time-stamp counter up for the fallback, if there is one. Time goes on from where it is.
 ///
 /// # Context

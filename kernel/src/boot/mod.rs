@@ -22,4 +22,6 @@ pub mod start_info;
 #[cfg(target_os = "none")]
 use start::map_firmware;
 #[cfg(target_os = "none")]
-pub use start::{BootInfo, ap_main, info, kernel_pml4, memory_map};
+pub use start::{BootInfo, ap_main, ap_prepare, info, kernel_pml4, memory_map};
+#[cfg(all(target_os = "none", feature = "ktest"))]
+mod tests;

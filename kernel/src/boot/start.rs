@@ -126,12 +126,19 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
 /// The first task, with the whole machine at hand.
 async fn main() {
     crate::tty::init();
+    #[cfg(feature = "ktest")]
+    super::tests::run().await;
+    #[cfg(not(feature = "ktest"))]
     panic!("No working init found.");
+}
+
+/// Makes what another CPU must have before others know of it.
+pub fn ap_prepare() {
+    task::init();
 }
 
 /// Continues the boot of another CPU, once all are up.
 pub fn ap_main() -> ! {
-    task::init();
     task::run()
 }
 

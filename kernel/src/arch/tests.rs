@@ -1,0 +1,237 @@
+//! In-kernel tests of the machine: clocks, interrupts, messages among CPUs, and what the page tables allow.
+
+#![allow(unsafe_code, reason = "walks the live page tables")]
+
+use super::layout::{self, PAGE_SIZE, phys_to_virt};
+use super::line::{self, Line};
+use super::{apic, irq, percpu, pit, probe, rtc, smp, tsc};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use executor::irq::IrqEvent;
+use executor::time::{sleep, timeout};
+use test_macros::kernel_test;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr4, Cr4Flags};
+
+#[kernel_test]
+async fn a_sleep_lasts_as_long_as_it_should() {
+    for ms in [1, 5, 20] {
+        let start = tsc::now_ns();
+        sleep(Duration::from_millis(ms)).await;
+        let slept = tsc::now_ns() - start;
+        assert!(slept >= ms * 1_000_000, "{slept} ns for {ms} ms");
+        // The emulator's host may be busy; a timer that is wrong is wrong by more.
+        assert!(slept < (ms + 500) * 1_000_000, "{slept} ns for {ms} ms");
+    }
+}
+
+#[kernel_test]
+fn the_clock_agrees_with_another_one() {
+    let Some(elapsed) = tsc::compare_with_fallback(20_000_000) else {
+        return;
+    };
+    let (ours, theirs) = elapsed;
+    // A part in a hundred: both are read while the emulator may be held up.
+    assert!(
+        ours.abs_diff(theirs) < theirs / 100 + 200_000,
+        "{ours} ns and {theirs} ns"
+    );
+}
+
+#[kernel_test(cpus = 2)]
+fn the_clock_never_goes_back_between_cpus() {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    static BACK: AtomicU64 = AtomicU64::new(0);
+    for _ in 0..2000 {
+        let here = tsc::now_ns();
+        LAST.store(here, Ordering::Release);
+        smp::call(u64::MAX, &|| {
+            if tsc::now_ns() < LAST.load(Ordering::Acquire) {
+                BACK.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(tsc::now_ns() >= here);
+    }
+    assert_eq!(BACK.load(Ordering::Relaxed), 0);
+}
+
+#[kernel_test]
+fn wall_time_is_of_this_century() {
+    let now = rtc::read();
+    assert!((1_600_000_000..7_000_000_000).contains(&now), "{now}");
+}
+
+#[kernel_test(cpus = 2)]
+fn a_call_runs_once_on_each_cpu() {
+    static RAN: AtomicU64 = AtomicU64::new(0);
+    static TIMES: AtomicU64 = AtomicU64::new(0);
+    for round in 1..=200 {
+        RAN.store(0, Ordering::Relaxed);
+        smp::call(u64::MAX, &|| {
+            RAN.fetch_or(1 << executor::cpu::id(), Ordering::Relaxed);
+            TIMES.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(RAN.load(Ordering::Relaxed), smp::online());
+        assert_eq!(
+            TIMES.load(Ordering::Relaxed),
+            round * u64::from(smp::cpu_count())
+        );
+    }
+    let others = smp::online() & !1;
+    RAN.store(0, Ordering::Relaxed);
+    smp::call(others, &|| {
+        RAN.fetch_or(1 << executor::cpu::id(), Ordering::Relaxed);
+    });
+    assert_eq!(RAN.load(Ordering::Relaxed) & !others, 0);
+}
+
+#[kernel_test(cpus = 2)]
+async fn cpus_that_call_each_other_all_get_on() {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    const ROUNDS: u64 = 300;
+    let cpus = smp::cpu_count();
+    let work = |masked: bool| async move {
+        for _ in 0..ROUNDS {
+            let _masked = masked.then(executor::cpu::irq_save);
+            smp::call(u64::MAX, &|| {
+                CALLS.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    };
+    let tasks: alloc::vec::Vec<_> = (0..cpus)
+        .map(|cpu| executor::spawn_on(cpu, "caller", work(cpu % 2 == 0)))
+        .collect();
+    for task in tasks {
+        assert!(task.await.is_ok(), "nobody aborts them");
+    }
+    assert_eq!(
+        CALLS.load(Ordering::Relaxed),
+        ROUNDS * u64::from(cpus) * u64::from(cpus)
+    );
+}
+
+#[kernel_test]
+async fn a_message_to_oneself_raises_an_event() {
+    static EVENT: IrqEvent = IrqEvent::new();
+    let vector = line::allocate_vector().expect("vectors are free at boot");
+    irq::register(vector, "self test", irq::Action::Raise(&EVENT));
+    let target = percpu::of(0)
+        .expect("CPU 0 is there")
+        .apic_id
+        .load(Ordering::Relaxed) as u32;
+    for _ in 0..10 {
+        apic::send_ipi(target, vector);
+        let times = timeout(Duration::from_secs(5), EVENT.wait()).await;
+        assert_eq!(times.ok(), Some(1));
+    }
+    assert_eq!(irq::count(0, vector), 10);
+    line::free_vector(vector);
+}
+
+#[kernel_test]
+async fn a_line_of_a_device_reaches_who_awaits_it() {
+    static EVENT: IrqEvent = IrqEvent::new();
+    let line = Line::request(line::isa(0), "8254", &EVENT).expect("the line is free");
+    // Programming the chip may by itself make an edge.
+    EVENT.take();
+    pit::fire_once(1193);
+    let times = timeout(Duration::from_secs(5), EVENT.wait()).await;
+    assert!(times.is_ok(), "no interrupt");
+    line.set_masked(true);
+    let before = irq::count(0, line.vector());
+    pit::fire_once(1193);
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(
+        irq::count(0, line.vector()),
+        before,
+        "a masked line came through"
+    );
+    line.release();
+}
+
+#[kernel_test]
+fn protections_are_on_where_the_cpu_has_them() {
+    let features = super::cpu::Features::read();
+    let cr4 = Cr4::read();
+    assert!(Cr0::read().contains(Cr0Flags::WRITE_PROTECT));
+    assert_eq!(
+        cr4.contains(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
+        features.smep
+    );
+    assert_eq!(
+        cr4.contains(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
+        features.smap
+    );
+    assert_eq!(
+        cr4.contains(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
+        features.umip
+    );
+    assert_eq!(cr4.contains(Cr4Flags::PAGE_GLOBAL), features.global_pages);
+}
+
+#[kernel_test]
+fn no_page_of_the_kernel_is_both_writable_and_executable() {
+    let root = Cr3::read_raw().0.start_address().as_u64();
+    let leaves = check_table(root, 3, 256);
+    assert!(leaves > 100, "{leaves} leaves");
+}
+
+/// Checks the entries of a table from slot `first` on, and of the tables beneath; returns how many leaves there are.
+fn check_table(table: u64, level: u32, first: u64) -> u64 {
+    const PRESENT: u64 = 1;
+    const WRITABLE: u64 = 2;
+    const USER: u64 = 4;
+    const LARGE: u64 = 1 << 7;
+    const NO_EXECUTE: u64 = 1 << 63;
+    let mut leaves = 0;
+    for slot in first..512 {
+        // SAFETY: a page table in use, which the direct map reaches.
+        let entry = unsafe { (phys_to_virt(table + slot * 8) as *const u64).read_volatile() };
+        if entry & PRESENT == 0 {
+            continue;
+        }
+        if level > 0 && entry & LARGE == 0 {
+            leaves += check_table(entry & 0x000f_ffff_ffff_f000, level - 1, 0);
+        } else {
+            leaves += 1;
+            assert!(
+                entry & USER == 0,
+                "user page in the kernel's half: {entry:#x}"
+            );
+            assert!(
+                entry & WRITABLE == 0 || entry & NO_EXECUTE != 0,
+                "{entry:#x} at level {level}"
+            );
+        }
+    }
+    leaves
+}
+
+#[kernel_test]
+fn text_has_no_writable_alias() {
+    for virt in [layout::text().start, layout::rodata().end - PAGE_SIZE] {
+        let alias = phys_to_virt(layout::image_to_phys(virt));
+        assert_eq!(probe::flags(alias).map(|flags| flags & 2), Some(0));
+        assert_eq!(probe::flags(virt).map(|flags| flags & 2), Some(0));
+    }
+}
+
+#[kernel_test]
+fn the_boot_stack_has_a_guard_page() {
+    let stack = layout::boot_stack();
+    assert_eq!(probe::read(stack.start), None);
+    assert!(probe::read(stack.start + PAGE_SIZE).is_some());
+}
+
+#[kernel_test]
+fn the_log_keeps_what_was_said() {
+    let seq = crate::printk::LOG.next_seq();
+    log::info!("log test: {}", 42);
+    let mut text = [0; crate::printk::TEXT_LEN];
+    let mut found = false;
+    for seq in seq..crate::printk::LOG.next_seq() {
+        if let crate::printk::Read::Record(record) = crate::printk::LOG.read(seq, &mut text) {
+            found |= &text[..record.len] == b"log test: 42" && record.level() == 6;
+        }
+    }
+    assert!(found);
+}
