@@ -92,82 +92,70 @@ impl<P: Policy> Executor<P> {
         self.shared
     }
 
-    /// Does one turn: takes in what was woken and polls one task. False if there was none.
+    /// Polls tasks until there are none that could run.
     ///
     /// # Context
     /// The executor's CPU, outside any poll, preemption on.
     #[inline]
+    pub fn run_until_idle(&self, hooks: &impl Hooks) {
+        let mut next = self.begin(hooks);
+        while let Some(started) = next {
+            next = self.finish_and_begin(started.poll(), hooks);
+        }
+        self.shared.free_dead();
+    }
+
+    /// Does one turn: takes in what was woken and polls one task. False if there was none.
+    ///
+    /// # Context
+    /// As [`Executor::run_until_idle`].
+    #[inline]
     pub fn run_once(&self, hooks: &impl Hooks) -> bool {
-        let Some(started) = self.begin(hooks) else {
-            self.shared.free_dead();
-            return false;
-        };
-        let word = cpu::preempt_word();
-        let ended = started.poll();
-        // Rule 10: whoever leaves a guard behind is found here.
-        assert_eq!(
-            cpu::preempt_word(),
-            word,
-            "a poll ended in another context than it began in"
-        );
-        self.finish(ended, hooks);
-        true
+        let started = self.begin(hooks);
+        let found = started.is_some();
+        if let Some(started) = started {
+            self.finish(started.poll(), hooks);
+        }
+        self.shared.free_dead();
+        found
     }
 
     /// Takes in what was woken and begins the poll of the task that the policy picks.
     #[inline]
     pub fn begin(&self, hooks: &impl Hooks) -> Option<Started> {
-        self.own.with(|own| {
-            cpu::clear_need_resched();
-            self.shared.set_looking();
-            let now = Instant::now();
-            own.take_in(self.shared, now);
-            let runnable = own.policy.pick(now)?;
-            let tag = TaskTag(runnable.tag());
-            let (running, poll) = runnable.start();
-            cpu::set_current(poll.header_ptr());
-            own.current = Some(running);
-            own.started = now;
-            hooks.poll_start(&tag);
-            if self.shared.set_busy() {
-                cpu::set_need_resched();
-            }
-            Some(Started(poll))
-        })
+        self.own
+            .with(|own| own.begin(self.shared, Instant::now(), hooks))
     }
 
     /// Ends a poll: on the CPU where it ended, which is the one that began it unless its stack has moved.
     #[inline]
     pub fn finish(&self, ended: Ended, hooks: &impl Hooks) {
-        let done = self.own.with(|own| {
-            self.shared.set_looking();
+        let done = self
+            .own
+            .with(|own| own.finish(self.shared, ended, Instant::now(), hooks));
+        complete(done);
+    }
+
+    /// As [`Executor::finish`] and then [`Executor::begin`], with one look at the clock.
+    #[inline]
+    pub fn finish_and_begin(&self, ended: Ended, hooks: &impl Hooks) -> Option<Started> {
+        let (done, started) = self.own.with(|own| {
             let now = Instant::now();
-            let mut running = own.current.take().expect("a poll that ends was begun");
-            cpu::set_current(core::ptr::null());
-            running.account(now.ns_since(own.started));
-            hooks.poll_end(&TaskTag(running.tag()));
-            let polled = ended.0;
-            if polled.finished {
-                own.policy
-                    .put(&mut running, Outcome::Done, own.started, now);
-                return Some((running, polled));
-            }
-            let outcome = if running.is_woken() {
-                running.mark_again();
-                Outcome::Runnable
+            let done = own.finish(self.shared, ended, now, hooks);
+            // A finished task is seen to first, with preemption on; then there is time for a turn.
+            let started = if done.is_none() {
+                own.begin(self.shared, now, hooks)
             } else {
-                running.clear_kind();
-                Outcome::Blocked
+                None
             };
-            own.policy.put(&mut running, outcome, own.started, now);
-            if let Some(runnable) = running.suspend(polled) {
-                own.enqueue(self.shared, runnable, now);
-            }
-            None
+            (done, started)
         });
-        if let Some((running, polled)) = done {
-            drop(running.complete(polled));
+        self.shared.free_dead();
+        if done.is_some() {
+            complete(done);
+            return self.begin(hooks);
         }
+        started
     }
 
     /// Whether the current task should come back to the loop: takes in what was woken and asks the policy.
@@ -224,7 +212,78 @@ impl<P: Policy> Drop for Executor<P> {
     }
 }
 
+/// Ends a finished task: wakes who joins it, and gives up the reference of its own life.
+#[inline]
+fn complete<P: Policy>(done: Option<(Running<P>, Polled)>) {
+    if let Some((running, polled)) = done {
+        drop(running.complete(polled));
+    }
+}
+
 impl<P: Policy> Own<P> {
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        shared: &'static CpuShared,
+        now: Instant,
+        hooks: &impl Hooks,
+    ) -> Option<Started> {
+        cpu::clear_need_resched();
+        shared.set_looking();
+        self.take_in(shared, now);
+        let runnable = self.policy.pick(now)?;
+        let tag = TaskTag(runnable.tag());
+        let (running, poll) = runnable.start();
+        cpu::set_current(poll.header_ptr());
+        self.current = Some(running);
+        self.started = now;
+        hooks.poll_start(&tag);
+        if shared.set_busy() {
+            cpu::set_need_resched();
+        }
+        Some(Started(poll))
+    }
+
+    /// The task and the proof of its last poll, if that was it.
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        shared: &'static CpuShared,
+        ended: Ended,
+        now: Instant,
+        hooks: &impl Hooks,
+    ) -> Option<(Running<P>, Polled)> {
+        // Rule 10: whoever leaves a guard behind is found here; the one counted is ours.
+        assert_eq!(
+            cpu::preempt_word(),
+            1,
+            "a poll ended in another context than it began in"
+        );
+        shared.set_looking();
+        let mut running = self.current.take().expect("a poll that ends was begun");
+        cpu::set_current(core::ptr::null());
+        running.account(now.ns_since(self.started));
+        hooks.poll_end(&TaskTag(running.tag()));
+        let polled = ended.0;
+        if polled.finished {
+            self.policy
+                .put(&mut running, Outcome::Done, self.started, now);
+            return Some((running, polled));
+        }
+        let outcome = if running.is_woken() {
+            running.mark_again();
+            Outcome::Runnable
+        } else {
+            running.clear_kind();
+            Outcome::Blocked
+        };
+        self.policy.put(&mut running, outcome, self.started, now);
+        if let Some(runnable) = running.suspend(polled) {
+            self.enqueue(shared, runnable, now);
+        }
+        None
+    }
+
     /// Moves what was woken, and what others ask of this CPU's tasks, to the policy. True if one of them should run
     /// instead of the current task.
     #[inline]

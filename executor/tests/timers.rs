@@ -18,7 +18,7 @@ fn at(ns: u64) -> Instant {
 }
 
 fn run(ex: &Executor<Fifo>) {
-    while ex.run_once(&NoHooks) {}
+    ex.run_until_idle(&NoHooks);
 }
 
 type Trace = Arc<Mutex<Vec<(u64, &'static str)>>>;

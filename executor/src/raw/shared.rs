@@ -223,6 +223,13 @@ impl CpuShared {
     /// Task, preemption on.
     #[inline]
     pub(crate) fn free_dead(&self) {
+        if !self.dead.is_empty() {
+            self.free_all_dead();
+        }
+    }
+
+    #[cold]
+    fn free_all_dead(&self) {
         for task in self.dead.take() {
             // SAFETY: `push_dead` gave us a task without references; its memory lives until this call.
             let dealloc = unsafe { task.as_ref() }.vtable.dealloc;

@@ -18,13 +18,31 @@
 //! across an await does not compile:
 //!
 //! ```compile_fail
-//! use executor::sync::SpinLock;
+//! # use executor::{spawn, sync::SpinLock, yield_now};
 //! static LOCK: SpinLock<u32> = SpinLock::new(0);
-//! executor::spawn("wrong", async {
+//! let future = async {
 //!     let guard = LOCK.lock();
-//!     executor::yield_now().await;
+//!     yield_now().await;
 //!     drop(guard);
-//! }).detach();
+//! };
+//! # if false {
+//! spawn("wrong", future).detach();
+//! # }
+//! ```
+//!
+//! What is not spawned is not asked to be `Send`; there `clippy.toml` (`await-holding-invalid-types`) refuses it. Give the
+//! guard back first, or write [`SpinLock::with`], in which no await can be written:
+//!
+//! ```
+//! # use executor::{spawn, sync::SpinLock, yield_now};
+//! static LOCK: SpinLock<u32> = SpinLock::new(0);
+//! let future = async {
+//!     LOCK.with(|n| *n += 1);
+//!     yield_now().await;
+//! };
+//! # if false {
+//! spawn("right", future).detach();
+//! # }
 //! ```
 #![allow(
     unsafe_code,
