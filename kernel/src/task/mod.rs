@@ -63,9 +63,8 @@ pub fn run() -> ! {
     x86_64::instructions::interrupts::enable();
     loop {
         let tasks = this();
-        if !tasks.executor.run_once(&ThreadHooks) {
-            idle(tasks);
-        }
+        tasks.executor.run_until_idle(&ThreadHooks);
+        idle(tasks);
     }
 }
 
