@@ -37,7 +37,6 @@ pub unsafe trait FrameOps: Sync {
     fn refs(&self, pfn: NonZeroU64) -> usize;
 }
 
-#[cfg(target_os = "none")]
 mod backend {
     use super::FrameOps;
     use conquer_once::spin::OnceCell;
@@ -48,27 +47,23 @@ mod backend {
         let _ = OPS.try_init_once(|| ops);
     }
 
+    #[cfg(target_os = "none")]
     #[inline]
     pub fn ops() -> &'static dyn FrameOps {
         *OPS.try_get().expect("frame allocator registered at boot")
     }
-}
 
-#[cfg(not(target_os = "none"))]
-mod backend {
-    use super::FrameOps;
-
-    pub fn register(_: &'static dyn FrameOps) {}
-
+    /// The heap, unless the kernel's tests have brought their own memory.
+    #[cfg(not(target_os = "none"))]
     pub fn ops() -> &'static dyn FrameOps {
-        &super::host::HostFrames
+        OPS.try_get().map_or(&super::host::HostFrames, |ops| *ops)
     }
 }
 
-/// Registers the frame allocator; the first call wins. On the host it has no effect.
+/// Registers the frame allocator; the first call wins. On the host the heap serves until then.
 ///
 /// # Context
-/// Boot.
+/// Boot, before the first page is made.
 pub fn register_frames(ops: &'static dyn FrameOps) {
     backend::register(ops);
 }

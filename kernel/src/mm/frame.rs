@@ -119,6 +119,15 @@ impl Frame {
         debug_assert!(old >= MAP, "frame unmapped too often");
     }
 
+    /// Takes a page-table entry and its reference away. True if that was the last owner: the caller then frees the frame.
+    #[inline]
+    #[must_use]
+    pub fn drop_mapped(&self) -> bool {
+        let old = self.counts.fetch_sub(REF + MAP, AcqRel);
+        debug_assert!(old >= MAP && old as u32 != 0, "frame unmapped too often");
+        old as u32 == 1
+    }
+
     /// Takes an owner away. True if it was the last: the caller then frees the frame.
     #[inline]
     #[must_use]

@@ -122,6 +122,9 @@ pub fn init(free: impl Iterator<Item = PhysRange> + Clone, kept: Option<PhysRang
         .add_to_zone();
     }
     page_alloc::set_watermarks();
+    let zero = page_alloc::alloc_zeroed(page_alloc::Gfp::KERNEL);
+    super::phys::set_zero_pfn(zero.expect("memory was just found"));
+    super::page_ops::register();
 }
 
 /// Takes over the machine's memory and the kernel's page tables: after this the heap works.

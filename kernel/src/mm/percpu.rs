@@ -8,6 +8,7 @@ use super::page_alloc::FrameStack;
 use super::pagetable::tables::TableStacks;
 use super::slab::Magazine;
 use core::cell::UnsafeCell;
+#[cfg(target_os = "none")]
 use executor::cpu;
 
 /// The most CPUs the allocators serve.

@@ -4,6 +4,8 @@
 //! process, so that everything above this file runs there unchanged.
 #![allow(unsafe_code, reason = "hands out pointers into the direct map")]
 
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 /// Bytes in a page and in a frame.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 /// log2 of [`PAGE_SIZE`].
@@ -55,6 +57,19 @@ pub fn phys_to_virt(phys: PhysAddr) -> *mut u8 {
 #[inline(always)]
 pub fn virt_to_phys(virt: *const u8) -> PhysAddr {
     PhysAddr((virt as usize - direct_map()) as u64)
+}
+
+static ZERO: AtomicU32 = AtomicU32::new(0);
+
+/// The frame of zeros that all untouched memory shows. Never written, not counted.
+#[inline]
+pub fn zero_pfn() -> Pfn {
+    Pfn(ZERO.load(Relaxed))
+}
+
+/// Says which frame is the zero frame. Context: boot.
+pub(super) fn set_zero_pfn(pfn: Pfn) {
+    ZERO.store(pfn.0, Relaxed);
 }
 
 #[cfg(target_os = "none")]

@@ -4,9 +4,178 @@
 //! on using them until then.
 #![allow(unsafe_code, reason = "flushes by instructions")]
 
+use super::frame::{frame, free_frames, put};
+use super::pagetable::tables;
+use super::phys::{PAGE_SHIFT, PAGE_SIZE, Pfn};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use executor::cpu;
+
+/// Pages that are flushed one by one; beyond that, all are.
+const FEW: u64 = 32;
+/// Frames that wait for a flush at most.
+const BATCH: usize = 64;
+
+/// The CPUs that have an address space loaded.
+#[derive(Debug)]
+pub struct CpuSet(AtomicU64);
+
+impl CpuSet {
+    /// None.
+    pub const fn new() -> CpuSet {
+        CpuSet(AtomicU64::new(0))
+    }
+
+    /// Adds this CPU, before it loads the tables: whoever changes them then flushes this CPU too, or the CPU sees the change.
+    pub fn add_this(&self) {
+        self.0.fetch_or(this(), SeqCst);
+    }
+
+    /// Removes this CPU, after it loaded others.
+    pub fn remove_this(&self) {
+        self.0.fetch_and(!this(), SeqCst);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.load(SeqCst) == 0
+    }
+
+    /// Whether other CPUs are in it.
+    #[inline]
+    pub fn has_others(&self) -> bool {
+        self.0.load(SeqCst) & !this() != 0
+    }
+
+    /// Flushes the range on all of them. Preemption is off.
+    pub fn flush(&self, range: Range<u64>) {
+        let cpus = self.0.load(SeqCst);
+        if cpus & this() != 0 {
+            flush_here(&range);
+        }
+        if cpus & !this() != 0 {
+            machine::on_others(cpus & !this(), &|| flush_here(&range));
+        }
+    }
+}
+
+#[inline]
+fn this() -> u64 {
+    1 << (cpu::id() & 63)
+}
+
+fn flush_here(range: &Range<u64>) {
+    if range.end.saturating_sub(range.start) <= FEW << PAGE_SHIFT {
+        range
+            .clone()
+            .step_by(PAGE_SIZE)
+            .for_each(machine::flush_page);
+    } else {
+        machine::flush();
+    }
+}
+
+/// What waits for a flush: the addresses, and what they led to. Flushes at the end.
+///
+/// Made and used under the lock of the address space, so with preemption off.
+pub struct Gather<'a> {
+    cpus: &'a CpuSet,
+    range: Range<u64>,
+    frames: [Pfn; BATCH],
+    len: usize,
+    tables: [Pfn; BATCH],
+    tables_len: usize,
+}
+
+impl<'a> Gather<'a> {
+    /// Nothing waits.
+    #[inline]
+    pub fn new(cpus: &'a CpuSet) -> Self {
+        Self {
+            cpus,
+            range: u64::MAX..0,
+            frames: [Pfn(0); BATCH],
+            len: 0,
+            tables: [Pfn(0); BATCH],
+            tables_len: 0,
+        }
+    }
+
+    /// The page at this address was present and is not any more, or has fewer rights.
+    #[inline]
+    pub fn page(&mut self, address: u64) {
+        self.range.start = self.range.start.min(address);
+        self.range.end = self.range.end.max(address + PAGE_SIZE as u64);
+    }
+
+    /// The reference of a page-table entry to a frame, to be dropped. The entry is cleared.
+    #[inline]
+    pub fn mapped(&mut self, pfn: Pfn) {
+        // The entry was cleared before this look at the set, and a CPU enters the set before it walks the tables: one that is
+        // not in it will not find the frame. This one does not touch user memory before the flush.
+        if !self.cpus.has_others() {
+            if frame(pfn).drop_mapped() {
+                free_frames(pfn, 0);
+            }
+            return;
+        }
+        frame(pfn).unmap();
+        if self.len == BATCH {
+            self.flush();
+        }
+        self.frames[self.len] = pfn;
+        self.len += 1;
+    }
+
+    /// An empty table that no entry leads to any more.
+    pub fn table(&mut self, pfn: Pfn) {
+        // CPUs remember tables too, so even this one must forget it before it is used for something else.
+        if self.tables_len == BATCH {
+            self.flush_all();
+        }
+        self.tables[self.tables_len] = pfn;
+        self.tables_len += 1;
+    }
+
+    fn flush_all(&mut self) {
+        self.range = 0..u64::MAX;
+        self.flush();
+    }
+
+    /// Flushes, and frees what waited.
+    pub fn flush(&mut self) {
+        if self.range.start < self.range.end {
+            self.cpus.flush(self.range.clone());
+        } else if self.tables_len > 0 {
+            // Forgetting one page forgets all remembered tables (SDM 3A, 4.10.4.1).
+            self.cpus.flush(0..PAGE_SIZE as u64);
+        }
+        self.range = u64::MAX..0;
+        self.frames[..self.len].iter().for_each(|pfn| put(*pfn));
+        self.len = 0;
+        self.tables[..self.tables_len]
+            .iter()
+            .for_each(|pfn| tables::free(*pfn));
+        self.tables_len = 0;
+    }
+}
+
+impl Drop for Gather<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Loads the page tables with this root into this CPU.
+pub fn load(root: Pfn) {
+    machine::load(root);
+}
+
 /// Flushes everything, global entries included, on all CPUs.
 pub fn flush_kernel() {
     machine::flush_global();
+    let _stay = cpu::preempt_disable();
+    machine::on_others(!this(), &machine::flush_global);
 }
 
 /// Flushes this CPU's TLB for one page.
@@ -15,17 +184,20 @@ pub fn flush_local_page(address: u64) {
     machine::flush_page(address);
 }
 
-/// Flushes this CPU's TLB, global entries excepted.
-#[inline]
-pub fn flush_local() {
-    machine::flush();
-}
-
 #[cfg(target_os = "none")]
 mod machine {
-    use x86_64::VirtAddr;
+    use crate::mm::Pfn;
     use x86_64::instructions::tlb;
-    use x86_64::registers::control::{Cr4, Cr4Flags};
+    use x86_64::registers::control::{Cr3, Cr3Flags, Cr4, Cr4Flags};
+    use x86_64::structures::paging::PhysFrame;
+    use x86_64::{PhysAddr, VirtAddr};
+
+    #[inline]
+    pub fn load(root: Pfn) {
+        let frame = PhysFrame::containing_address(PhysAddr::new_truncate(root.phys().0));
+        // SAFETY: the tables have the kernel's half, which maps this code and stack; their owner keeps them while loaded.
+        unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+    }
 
     #[inline]
     pub fn flush_page(address: u64) {
@@ -45,12 +217,21 @@ mod machine {
         // SAFETY: as above; back to what it was.
         unsafe { Cr4::write(cr4) };
     }
+
+    /// Calls `f` on these CPUs, as far as they run.
+    pub fn on_others(cpus: u64, f: &(dyn Fn() + Sync)) {
+        crate::arch::smp::shootdown(cpus, f);
+    }
 }
 
 /// The host has no TLB of its own to flush.
 #[cfg(not(target_os = "none"))]
 mod machine {
+    use crate::mm::Pfn;
+
+    pub fn load(_: Pfn) {}
     pub fn flush_page(_: u64) {}
     pub fn flush() {}
     pub fn flush_global() {}
+    pub fn on_others(_: u64, _: &(dyn Fn() + Sync)) {}
 }

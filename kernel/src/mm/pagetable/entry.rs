@@ -120,6 +120,12 @@ impl Entry {
         Pte(self.0.swap(0, AcqRel))
     }
 
+    /// Clears an entry of tables that no CPU has loaded.
+    #[inline]
+    pub fn erase(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     /// Replaces the entry and returns the old value with the CPU's last bits.
     #[inline]
     pub fn replace(&self, value: Pte) -> Pte {

@@ -9,7 +9,7 @@ mod stack;
 pub use stack::{KernelStack, STACK_SIZE};
 
 use super::frame::{Gfp, alloc_frames, put};
-use super::pagetable::{NoMemory, PageTable, Pte, bits, no_exec, tables};
+use super::pagetable::{NoMemory, PageTable, Pte, bits, no_exec};
 use super::phys::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr};
 use super::sync::SpinLock;
 use super::tlb;
@@ -39,7 +39,7 @@ static VMALLOC: SpinLock<Vmalloc> = SpinLock::new(Vmalloc {
 #[allow(unsafe_code, reason = "the root comes from boot")]
 pub(super) fn init() {
     // SAFETY: boot built these tables to stay, and only this module changes the part for the vmalloc area.
-    let pages = unsafe { PageTable::from_root(tables::kernel_root()) };
+    let pages = unsafe { PageTable::from_root(super::pagetable::tables::kernel_root()) };
     VMALLOC.lock().pages = Some(ManuallyDrop::new(pages));
 }
 

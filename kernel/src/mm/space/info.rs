@@ -1,0 +1,49 @@
+//! What `/proc` shows of an address space.
+
+use super::{AddressSpace, ProgramLayout, SpaceStats, VmaInfo};
+use crate::mm::vma::VmFlags;
+
+impl AddressSpace {
+    /// Where `exec` has put the program.
+    pub fn layout(&self) -> ProgramLayout {
+        self.state.lock().layout
+    }
+
+    /// `exec` says where it has put the program.
+    pub fn set_layout(&self, layout: ProgramLayout) {
+        self.state.lock().layout = layout;
+    }
+
+    /// Calls `f` for the mappings from `from` on, in order, until it answers false. `f` runs under the lock of the space.
+    pub fn for_each_vma(&self, from: u64, f: &mut dyn FnMut(&VmaInfo<'_>) -> bool) {
+        let state = self.state.lock();
+        let (brk_start, brk) = (state.brk_start, state.brk);
+        let stack = state.layout.start_stack;
+        for vma in state.vmas.iter_from(from) {
+            let object = vma.object.as_deref();
+            let name = match object {
+                Some(object) => object.name,
+                None if vma.start < brk && vma.end > brk_start => Some("[heap]"),
+                None if vma.start <= stack && stack <= vma.end && stack != 0 => Some("[stack]"),
+                None => None,
+            };
+            let info = VmaInfo {
+                start: vma.start,
+                end: vma.end,
+                prot: vma.flags.prot(),
+                shared: vma.flags.contains(VmFlags::MAYSHARE),
+                offset: if object.is_some() { vma.pgoff << 12 } else { 0 },
+                file: object.and_then(|object| object.file.as_ref()),
+                name,
+            };
+            if !f(&info) {
+                return;
+            }
+        }
+    }
+
+    /// The sizes.
+    pub fn stats(&self) -> SpaceStats {
+        self.state.lock().stats()
+    }
+}
