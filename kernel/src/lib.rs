@@ -12,6 +12,8 @@ pub mod boot;
 pub mod calendar;
 pub mod cmdline;
 #[cfg(target_os = "none")]
+pub mod devtmpfs;
+#[cfg(target_os = "none")]
 pub mod futex;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
 pub mod ktest;

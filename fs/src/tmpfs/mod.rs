@@ -251,6 +251,18 @@ pub fn rootfs() -> Result<Arc<Mount>> {
     Mount::new(create("rootfs", options)?, b"rootfs", 0)
 }
 
+/// Makes an empty tmpfs that shows under another type's name (devtmpfs), its root with permission bits `mode`.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn instance(kind: &'static str, mode: u32) -> Result<Arc<Dentry>> {
+    let options = Options {
+        mode,
+        ..Options::default()
+    };
+    create(kind, options)
+}
+
 /// Makes a file without a name in any directory, as `memfd_create` and shared anonymous maps want it.
 ///
 /// # Errors

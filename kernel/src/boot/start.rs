@@ -125,6 +125,9 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
 
 /// The first task, with the whole machine at hand.
 async fn main() {
+    if let Err(error) = crate::devtmpfs::init() {
+        log::error!("devtmpfs: {error}");
+    }
     crate::tty::init();
     #[cfg(feature = "ktest")]
     super::tests::run().await;

@@ -13,7 +13,11 @@ pub use lines::Lines;
 pub use ring::{Read, Record, Ring, TEXT_LEN};
 
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use alloc::sync::Arc;
+use conquer_once::noblock::OnceCell;
+use executor::sync::WaitQueue;
 
 /// The log of this kernel.
 pub static LOG: Ring = Ring::new();
@@ -76,6 +80,38 @@ pub fn write(priority: u32, args: fmt::Arguments<'_>) {
     lines.finish();
     #[cfg(target_os = "none")]
     console::flush();
+    if let Ok(readers) = READERS.try_get()
+        && !readers.is_empty()
+    {
+        readers.wake_all();
+    }
+}
+
+/// Those who wait for the next record.
+static READERS: OnceCell<Arc<WaitQueue>> = OnceCell::uninit();
+/// The first record after the last `SYSLOG_ACTION_CLEAR`.
+static CLEARED: AtomicU64 = AtomicU64::new(0);
+
+/// The queue of those who wait for the next record.
+///
+/// # Context
+/// Task.
+pub fn readers() -> Arc<WaitQueue> {
+    if READERS.try_get().is_err() {
+        // Lost if another was quicker.
+        let _ = READERS.try_init_once(|| Arc::new(WaitQueue::new()));
+    }
+    READERS.try_get().expect("made above").clone()
+}
+
+/// The first record that was not cleared.
+pub fn cleared_seq() -> u64 {
+    CLEARED.load(Ordering::Relaxed).max(LOG.first_seq())
+}
+
+/// Clears the log, as `dmesg -C` sees it.
+pub fn clear() {
+    CLEARED.store(LOG.next_seq(), Ordering::Relaxed);
 }
 
 #[cfg(target_os = "none")]

@@ -10,6 +10,7 @@ use fs::{Errno, FileOps, Inode, Result};
 
 use super::file::TtyFile;
 use super::{Tty, devpts, job, pty, serial};
+use crate::devtmpfs;
 use crate::process::current;
 
 /// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx`.
@@ -81,5 +82,15 @@ pub fn init() {
         {
             log::error!("tty: {name} is not registered: {error}");
         }
+    }
+    for (name, mode, minor) in [("tty", 0o666, 0), ("console", 0o600, 1), ("ptmx", 0o666, 2)] {
+        add_node(name, mode, (AUX_MAJOR, minor));
+    }
+}
+
+/// Makes a node in devtmpfs.
+pub(super) fn add_node(name: &str, mode: u32, number: (u32, u32)) {
+    if let Err(error) = devtmpfs::add(name, mode, number) {
+        log::error!("tty: no node for {name}: {error}");
     }
 }

@@ -26,7 +26,7 @@ pub use terminal::Tty;
 /// Registers the terminal devices and devpts, and starts the serial ports.
 ///
 /// # Context
-/// Task, at the end of the boot.
+/// Task, at the end of the boot, after [`crate::devtmpfs::init`].
 pub fn init() {
     console::init();
     if let Err(error) = fs::superblock::register_filesystem(&devpts::DevptsType) {

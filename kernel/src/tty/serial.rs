@@ -17,12 +17,12 @@ use executor::irq::IrqEvent;
 use fs::Result;
 use x86_64::instructions::port::Port as IoPort;
 
-use super::Tty;
 use super::driver::Driver;
 use super::modem::{
     TIOCM_CAR, TIOCM_CTS, TIOCM_DSR, TIOCM_DTR, TIOCM_LOOP, TIOCM_OUT1, TIOCM_OUT2, TIOCM_RNG,
     TIOCM_RTS,
 };
+use super::{Tty, console};
 use crate::arch::line::{self, Line};
 use crate::arch::serial::{COM1, COM2};
 
@@ -105,6 +105,7 @@ pub fn init() {
             continue;
         }
         port.uart.start(&Termios::serial());
+        console::add_node(NAMES[index], 0o600, (MAJOR, FIRST_MINOR + index as u32));
         log::info!("serial: ttyS{index} at {base:#x} irq={irq}");
         executor::spawn(NAMES[index], async move {
             let upper = SerialLine(tty);
