@@ -146,7 +146,9 @@ fn alloc_large(layout: Layout) -> *mut u8 {
 fn free_large(block: *mut u8, layout: Layout) {
     LARGE_BYTES.fetch_sub(layout.size(), Relaxed);
     if vmalloc::contains(block as usize) {
-        NonNull::new(block).map(vmalloc::free);
+        if let Some(block) = NonNull::new(block) {
+            vmalloc::free(block);
+        }
     } else {
         debug_assert!(order_of(layout) <= MAX_ORDER);
         free_frames(virt_to_phys(block).pfn(), order_of(layout));

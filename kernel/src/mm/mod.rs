@@ -18,6 +18,7 @@
 pub mod buddy;
 pub mod frame;
 pub mod heap;
+pub mod info;
 pub mod init;
 pub mod oom;
 pub mod page_alloc;
@@ -33,6 +34,7 @@ pub mod vma;
 pub mod vmalloc;
 
 pub use frame::{Gfp, admit};
+pub use info::MemInfo;
 pub use init::init;
 #[cfg(target_os = "none")]
 pub use init::init_machine;

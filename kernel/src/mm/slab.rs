@@ -135,8 +135,8 @@ impl Cache {
     /// Objects that move between a magazine and the slabs at a time.
     const fn batch(&self) -> u32 {
         match self.size {
-            ..=256 => 32,
-            ..=1024 => 16,
+            0..=256 => 32,
+            257..=1024 => 16,
             _ => 4,
         }
     }

@@ -7,6 +7,7 @@
 use super::frame::{frame, free_frames, put};
 use super::pagetable::tables;
 use super::phys::{PAGE_SHIFT, PAGE_SIZE, Pfn};
+use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use executor::cpu;
@@ -80,11 +81,44 @@ fn flush_here(range: &Range<u64>) {
 /// Made and used under the lock of the address space, so with preemption off.
 pub struct Gather<'a> {
     cpus: &'a CpuSet,
-    range: Range<u64>,
-    frames: [Pfn; BATCH],
+    /// The addresses to flush, from the first to behind the last; none where `start` is not before `end`.
+    start: u64,
+    end: u64,
+    frames: Waiting,
+    tables: Waiting,
+}
+
+/// Frames that wait for a flush.
+struct Waiting {
+    // Not initialised beyond `len`: most gathers are short, and all are on the stack.
+    frames: [MaybeUninit<Pfn>; BATCH],
     len: usize,
-    tables: [Pfn; BATCH],
-    tables_len: usize,
+}
+
+impl Waiting {
+    const fn new() -> Self {
+        Self {
+            frames: [MaybeUninit::uninit(); BATCH],
+            len: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.len == BATCH
+    }
+
+    fn push(&mut self, pfn: Pfn) {
+        self.frames[self.len].write(pfn);
+        self.len += 1;
+    }
+
+    fn drain(&mut self, mut f: impl FnMut(Pfn)) {
+        for pfn in &self.frames[..self.len] {
+            // SAFETY: `push` initialised all before `len`.
+            f(unsafe { pfn.assume_init() });
+        }
+        self.len = 0;
+    }
 }
 
 impl<'a> Gather<'a> {
@@ -93,19 +127,18 @@ impl<'a> Gather<'a> {
     pub fn new(cpus: &'a CpuSet) -> Self {
         Self {
             cpus,
-            range: u64::MAX..0,
-            frames: [Pfn(0); BATCH],
-            len: 0,
-            tables: [Pfn(0); BATCH],
-            tables_len: 0,
+            start: u64::MAX,
+            end: 0,
+            frames: Waiting::new(),
+            tables: Waiting::new(),
         }
     }
 
     /// The page at this address was present and is not any more, or has fewer rights.
     #[inline]
     pub fn page(&mut self, address: u64) {
-        self.range.start = self.range.start.min(address);
-        self.range.end = self.range.end.max(address + PAGE_SIZE as u64);
+        self.start = self.start.min(address);
+        self.end = self.end.max(address + PAGE_SIZE as u64);
     }
 
     /// The reference of a page-table entry to a frame, to be dropped. The entry is cleared.
@@ -120,43 +153,32 @@ impl<'a> Gather<'a> {
             return;
         }
         frame(pfn).unmap();
-        if self.len == BATCH {
+        if self.frames.is_full() {
             self.flush();
         }
-        self.frames[self.len] = pfn;
-        self.len += 1;
+        self.frames.push(pfn);
     }
 
     /// An empty table that no entry leads to any more.
     pub fn table(&mut self, pfn: Pfn) {
         // CPUs remember tables too, so even this one must forget it before it is used for something else.
-        if self.tables_len == BATCH {
-            self.flush_all();
+        if self.tables.is_full() {
+            self.flush();
         }
-        self.tables[self.tables_len] = pfn;
-        self.tables_len += 1;
-    }
-
-    fn flush_all(&mut self) {
-        self.range = 0..u64::MAX;
-        self.flush();
+        self.tables.push(pfn);
     }
 
     /// Flushes, and frees what waited.
     pub fn flush(&mut self) {
-        if self.range.start < self.range.end {
-            self.cpus.flush(self.range.clone());
-        } else if self.tables_len > 0 {
+        if self.start < self.end {
+            self.cpus.flush(self.start..self.end);
+        } else if self.tables.len > 0 {
             // Forgetting one page forgets all remembered tables (SDM 3A, 4.10.4.1).
             self.cpus.flush(0..PAGE_SIZE as u64);
         }
-        self.range = u64::MAX..0;
-        self.frames[..self.len].iter().for_each(|pfn| put(*pfn));
-        self.len = 0;
-        self.tables[..self.tables_len]
-            .iter()
-            .for_each(|pfn| tables::free(*pfn));
-        self.tables_len = 0;
+        (self.start, self.end) = (u64::MAX, 0);
+        self.frames.drain(put);
+        self.tables.drain(tables::free);
     }
 }
 
@@ -176,12 +198,6 @@ pub fn flush_kernel() {
     machine::flush_global();
     let _stay = cpu::preempt_disable();
     machine::on_others(!this(), &machine::flush_global);
-}
-
-/// Flushes this CPU's TLB for one page.
-#[inline]
-pub fn flush_local_page(address: u64) {
-    machine::flush_page(address);
 }
 
 #[cfg(target_os = "none")]

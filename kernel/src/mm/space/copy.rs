@@ -125,19 +125,11 @@ impl AddressSpace {
 
     /// The frame that shows `addr`, present for the access, with a reference of its own.
     fn pin(&self, addr: u64, write: bool, force: bool) -> Option<Pfn> {
-        loop {
-            let failure = {
-                let mut state = self.state.lock();
-                match state.pin(addr, write, force, &self.cpus) {
-                    Ok(pfn) => return Some(pfn),
-                    Err(failure) => failure,
-                }
-            };
-            if failure == Failure::NoMemory {
-                oom::out_of_memory(self);
-            }
-            return None;
+        let pinned = self.state.lock().pin(addr, write, force, &self.cpus);
+        if pinned == Err(Failure::NoMemory) {
+            oom::out_of_memory(self);
         }
+        pinned.ok()
     }
 }
 
@@ -201,7 +193,8 @@ impl State {
             true => flags & (VmFlags::MAYWRITE | VmFlags::MAYSHARE) == VmFlags::MAYWRITE,
             false => flags.contains(VmFlags::MAYREAD),
         };
-        if !allows(flags, access) && !(force && forced) {
+        let allowed = allows(flags, access) || force && forced;
+        if !allowed {
             return Err(Failure::Forbidden);
         }
         let present = |state: &State| {

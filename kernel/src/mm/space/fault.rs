@@ -1,10 +1,10 @@
 //! Page faults: demand zero, page cache, copy on write.
 
-use super::state::{State, entry_bits};
+use super::state::{Rss, State, entry_bits};
 use super::{Access, AddressSpace, Fault, TASK_SIZE};
-use crate::mm::frame::{Gfp, alloc_frames, alloc_zeroed, frame};
+use crate::mm::frame::{Gfp, alloc_frames, alloc_zeroed, frame, put};
 use crate::mm::oom;
-use crate::mm::pagetable::{Entry, Pte, bits};
+use crate::mm::pagetable::{Entry, Pte, Table, bits};
 use crate::mm::phys::{PAGE_SHIFT, PAGE_SIZE, Pfn, copy_frame, zero_pfn};
 use crate::mm::tlb::CpuSet;
 use crate::mm::vma::{MapObject, Position, VmFlags, Vma};
@@ -84,126 +84,129 @@ impl State {
         write: bool,
         cpus: &CpuSet,
     ) -> Result<(), Failure> {
-        let vma = self.vmas.at(at).ok_or(Failure::Unmapped)?;
+        let State {
+            pages, vmas, rss, ..
+        } = self;
+        let vma = vmas.at_mut(at).ok_or(Failure::Unmapped)?;
         let page = addr & !(PAGE_SIZE as u64 - 1);
-        let leaf = self.pages.leaf(page).map_err(|_| Failure::NoMemory)?;
+        let leaf = pages.leaf(page).map_err(|_| Failure::NoMemory)?;
         let entry = &leaf[(page >> PAGE_SHIFT) as usize & ENTRY_MASK];
         let pte = entry.get();
         let private = !vma.flags.contains(VmFlags::MAYSHARE);
         let rights = entry_bits(vma.flags) | bits::ACCESSED;
-        if pte.is_none() {
-            match &vma.object {
-                None if write => {
-                    let new = alloc_zeroed(Gfp::USER).ok_or(Failure::NoMemory)?;
-                    return Ok(self.add_anon(at, page, new, rights));
-                }
-                None => {
-                    entry.set(Pte::new(zero_pfn(), rights | bits::SPECIAL));
-                    return Ok(());
-                }
-                Some(object) if write && private => {
-                    let new = copy_of_object(object, vma.index_of(page))?;
-                    return Ok(self.add_anon(at, page, new, rights));
-                }
-                Some(object) => {
-                    let writable = if !private && vma.flags.contains(VmFlags::WRITE) {
-                        bits::WRITE
-                    } else {
-                        0
-                    };
-                    let dirty = if write { bits::DIRTY } else { 0 };
-                    let got = object
-                        .mapping
-                        .get_page(vma.index_of(page))
-                        .map_err(failure)?;
-                    let pfn = Pfn(got.into_pfn() as u32);
-                    frame(pfn).ref_to_mapped();
-                    entry.set(Pte::new(pfn, rights | writable | dirty));
-                    let mut mapped = 1;
-                    if !write && !vma.flags.contains(VmFlags::RAND_READ) {
-                        mapped +=
-                            map_around(leaf, vma, object, page, entry_bits(vma.flags) | writable);
-                    }
-                    *self.rss.of_object(vma) += mapped;
-                    return Ok(());
-                }
+        if !pte.is_none() {
+            if !write || pte.has(bits::WRITE | bits::PRESENT) {
+                // Another thread was faster, or this CPU remembered fewer rights than the entry has.
+                cpus.flush(page..page + PAGE_SIZE as u64);
+                return Ok(());
             }
-        }
-        if !write || pte.has(bits::WRITE | bits::PRESENT) {
-            // Another thread was faster, or this CPU remembered fewer rights than the entry has.
-            cpus.flush(page..page + PAGE_SIZE as u64);
-            return Ok(());
-        }
-        if !private {
-            entry.add(bits::WRITE | bits::DIRTY);
-            return Ok(());
-        }
-        self.copy_on_write(at, page, pte, rights, cpus)
-    }
-
-    /// Maps a fresh anonymous frame, whose one owner is the caller, where nothing is.
-    #[inline]
-    fn add_anon(&mut self, at: Position, page: u64, new: Pfn, rights: u64) {
-        frame(new).own_to_mapped();
-        let writable = match self.vmas.at_mut(at) {
-            Some(vma) => {
-                vma.flags |= VmFlags::HAS_ANON;
-                if vma.flags.contains(VmFlags::WRITE) {
-                    bits::WRITE
-                } else {
-                    0
-                }
+            if !private {
+                entry.add(bits::WRITE | bits::DIRTY);
+                return Ok(());
             }
-            None => 0,
+            return copy_on_write(entry, vma, rss, page, rights, cpus);
+        }
+        let new = match &vma.object {
+            None if write => alloc_zeroed(Gfp::USER).ok_or(Failure::NoMemory)?,
+            None => {
+                entry.set(Pte::new(zero_pfn(), rights | bits::SPECIAL));
+                return Ok(());
+            }
+            Some(object) if write && private => copy_of_object(object, vma.index_of(page))?,
+            Some(object) => {
+                *rss.of_object(vma) += map_object(leaf, vma, object, page, write)?;
+                return Ok(());
+            }
         };
-        if let Some((entry, _)) = self.pages.find(page) {
-            entry.set(Pte::new(new, rights | writable | bits::DIRTY | bits::ANON));
-        }
-        self.rss.anon += 1;
+        frame(new).own_to_mapped();
+        entry.set(anon_entry(vma, new, rights));
+        rss.anon += 1;
+        Ok(())
     }
+}
 
-    /// Gives the writer of a private page that is not its own a copy; one that nobody else has any more becomes its own.
-    fn copy_on_write(
-        &mut self,
-        at: Position,
-        page: u64,
-        old: Pte,
-        rights: u64,
-        cpus: &CpuSet,
-    ) -> Result<(), Failure> {
-        let vma = self.vmas.at_mut(at).ok_or(Failure::Unmapped)?;
+/// The entry for an anonymous frame that was just made for a write.
+#[inline]
+fn anon_entry(vma: &mut Vma, new: Pfn, rights: u64) -> Pte {
+    vma.flags |= VmFlags::HAS_ANON;
+    // A debugger writes where the program may not.
+    let writable = if vma.flags.contains(VmFlags::WRITE) {
+        bits::WRITE
+    } else {
+        0
+    };
+    Pte::new(new, rights | writable | bits::DIRTY | bits::ANON)
+}
+
+/// Gives the writer of a private page that is not its own a copy; one that nobody else has any more becomes its own.
+fn copy_on_write(
+    entry: &Entry,
+    vma: &mut Vma,
+    rss: &mut Rss,
+    page: u64,
+    rights: u64,
+    cpus: &CpuSet,
+) -> Result<(), Failure> {
+    let old = entry.get();
+    if old.has(bits::ANON) && frame(old.pfn()).refs() == 1 {
         let writable = if vma.flags.contains(VmFlags::WRITE) {
             bits::WRITE
         } else {
             0
         };
-        let (entry, _) = self.pages.find(page).ok_or(Failure::Unmapped)?;
-        if old.has(bits::ANON) && frame(old.pfn()).refs() == 1 {
-            entry.add(writable | bits::DIRTY);
-            return Ok(());
-        }
-        let new = if old.has(bits::SPECIAL) {
-            alloc_zeroed(Gfp::USER)
-        } else {
-            copy_of(old.pfn())
-        };
-        let new = new.ok_or(Failure::NoMemory)?;
-        frame(new).own_to_mapped();
-        let value = Pte::new(new, rights | writable | bits::DIRTY | bits::ANON);
-        vma.flags |= VmFlags::HAS_ANON;
-        let old = replace(entry, value, page, cpus);
-        if !old.has(bits::SPECIAL) && !old.has(bits::ANON) {
-            *self.rss.of_object(vma) -= 1;
-        }
-        if !old.has(bits::ANON) {
-            self.rss.anon += 1;
-        }
-        if old.is_counted() {
-            frame(old.pfn()).unmap();
-            crate::mm::frame::put(old.pfn());
-        }
-        Ok(())
+        entry.add(writable | bits::DIRTY);
+        return Ok(());
     }
+    let new = if old.has(bits::SPECIAL) {
+        alloc_zeroed(Gfp::USER)
+    } else {
+        copy_of(old.pfn())
+    };
+    let new = new.ok_or(Failure::NoMemory)?;
+    frame(new).own_to_mapped();
+    let old = replace(entry, anon_entry(vma, new, rights), page, cpus);
+    if old.is_counted() {
+        frame(old.pfn()).unmap();
+        put(old.pfn());
+    }
+    if !old.has(bits::ANON) {
+        rss.anon += 1;
+        if !old.has(bits::SPECIAL) {
+            *rss.of_object(vma) -= 1;
+        }
+    }
+    Ok(())
+}
+
+/// Maps a page of the object and, for a read, those around it; answers how many.
+fn map_object(
+    leaf: &Table,
+    vma: &Vma,
+    object: &MapObject,
+    page: u64,
+    write: bool,
+) -> Result<u64, Failure> {
+    let writable = vma.flags.contains(VmFlags::MAYSHARE | VmFlags::WRITE);
+    let rights = entry_bits(vma.flags) | if writable { bits::WRITE } else { 0 };
+    let around = !write && !vma.flags.contains(VmFlags::RAND_READ);
+    let mapped = if around {
+        map_around(leaf, vma, object, page, rights)
+    } else {
+        0
+    };
+    let entry = &leaf[(page >> PAGE_SHIFT) as usize & ENTRY_MASK];
+    if !entry.get().is_none() {
+        return Ok(mapped);
+    }
+    let got = object
+        .mapping
+        .get_page(vma.index_of(page))
+        .map_err(failure)?;
+    let pfn = Pfn(got.into_pfn() as u32);
+    frame(pfn).ref_to_mapped();
+    let dirty = if write { bits::DIRTY } else { 0 };
+    entry.set(Pte::new(pfn, rights | bits::ACCESSED | dirty));
+    Ok(mapped + 1)
 }
 
 /// Replaces a present entry by one for another frame, with no moment at which one CPU sees the old frame and another the new.
@@ -259,13 +262,7 @@ fn failure(error: Errno) -> Failure {
 }
 
 /// Maps the pages around `page` that the page cache has and that are not mapped, and answers how many.
-fn map_around(
-    leaf: &crate::mm::pagetable::Table,
-    vma: &Vma,
-    object: &MapObject,
-    page: u64,
-    rights: u64,
-) -> u64 {
+fn map_around(leaf: &Table, vma: &Vma, object: &MapObject, page: u64, rights: u64) -> u64 {
     let window = page & !((AROUND << PAGE_SHIFT) - 1);
     let start = window.max(vma.start);
     let end = (window + (AROUND << PAGE_SHIFT)).min(vma.end);

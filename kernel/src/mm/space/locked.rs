@@ -112,15 +112,10 @@ impl AddressSpace {
     fn populate_all(&self) {
         let mut at = 0;
         loop {
-            let range = {
-                let state = self.state.lock();
-                let next = state
-                    .vmas
-                    .iter_from(at)
-                    .next()
-                    .map(|vma| vma.start..vma.end);
-                next
-            };
+            let range = self.state.with(|state| {
+                let next = state.vmas.at(state.vmas.lower_bound(at));
+                next.map(|vma| vma.start..vma.end)
+            });
             let Some(range) = range else { return };
             at = range.end;
             let _ = self.populate(range);

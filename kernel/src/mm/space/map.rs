@@ -290,7 +290,7 @@ impl State {
         // As Linux: bottom-up from a third of the space, where the stack limit has left no room beneath the base.
         let up = GapRequest {
             len,
-            low: TASK_SIZE / 3 & !(PAGE - 1),
+            low: (TASK_SIZE / 3) & !(PAGE - 1),
             high: TASK_SIZE,
         };
         find_gap_upwards(&self.vmas, up).ok_or(Errno::ENOMEM)

@@ -36,6 +36,7 @@ mod zap;
 
 pub use api::*;
 pub use map::{MMAP_MIN, committed, overcommit_limit};
+pub use watch::for_each_space;
 
 use super::pagetable::PageTable;
 use super::sync::SpinLock;

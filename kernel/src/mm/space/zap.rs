@@ -13,8 +13,6 @@ pub(super) enum Which {
     All,
     /// Only anonymous ones, whose contents nobody can ever see again.
     Anon,
-    /// Only those of the object, which it can give again.
-    Object,
 }
 
 impl State {
@@ -28,7 +26,6 @@ impl State {
             let is_anon = pte.has(bits::ANON);
             match which {
                 Which::Anon if !is_anon => return,
-                Which::Object if is_anon => return,
                 _ => {}
             }
             let pte = entry.take();

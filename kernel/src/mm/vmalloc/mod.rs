@@ -6,7 +6,7 @@
 mod areas;
 mod stack;
 
-pub use stack::{KernelStack, STACK_SIZE};
+pub use stack::{KernelStack, STACK_SIZE, stacks};
 
 use super::frame::{Gfp, alloc_frames, put};
 use super::pagetable::{NoMemory, PageTable, Pte, bits, no_exec};

@@ -4,6 +4,7 @@ use super::{alloc, free};
 use crate::mm::phys::PAGE_SIZE;
 use crate::mm::sync::SpinLock;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bytes of a kernel stack.
 pub const STACK_SIZE: usize = 32 << 10;
@@ -14,6 +15,13 @@ static SPARE: SpinLock<Spare> = SpinLock::new(Spare {
     bottoms: [0; KEEP],
     len: 0,
 });
+
+static STACKS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many stacks there are, spare ones included.
+pub fn stacks() -> usize {
+    STACKS.load(Relaxed)
+}
 
 struct Spare {
     bottoms: [usize; KEEP],
@@ -41,7 +49,11 @@ impl KernelStack {
         };
         let bottom = match spare {
             Some(bottom) => bottom,
-            None => alloc(STACK_SIZE / PAGE_SIZE)?.as_ptr() as usize,
+            None => {
+                let bottom = alloc(STACK_SIZE / PAGE_SIZE)?;
+                STACKS.fetch_add(1, Relaxed);
+                bottom.as_ptr() as usize
+            }
         };
         Some(KernelStack { bottom })
     }
@@ -72,6 +84,7 @@ impl Drop for KernelStack {
             return;
         }
         drop(spare);
+        STACKS.fetch_sub(1, Relaxed);
         if let Some(bottom) = NonNull::new(self.bottom as *mut u8) {
             free(bottom);
         }
