@@ -37,3 +37,4 @@ pub mod tty;
 pub mod user;
 #[cfg(target_os = "none")]
 pub mod usermem;
+pub mod uts;

@@ -11,7 +11,7 @@ use core::{
 use super::{
     cell::ReadOutput,
     header::{self, Header},
-    state::COMPLETE,
+    state::{COMPLETE, RUNNING, SCHEDULED},
     waker,
 };
 use crate::{cpu, facade::mutant};
@@ -96,6 +96,12 @@ impl TaskRef {
     /// Whether the future is gone.
     pub fn is_finished(&self) -> bool {
         self.header().state.load().has(COMPLETE)
+    }
+
+    /// Whether it runs, or could: it was woken, or is suspended in the middle of a poll.
+    pub fn is_runnable(&self) -> bool {
+        let state = self.header().state.load();
+        state.has(SCHEDULED | RUNNING) && !state.has(COMPLETE)
     }
 
     /// The name given when it was spawned.

@@ -9,6 +9,7 @@
     reason = "loads page tables and follows the tag that a thread's task carries"
 )]
 
+pub mod load;
 pub mod order;
 pub mod platform;
 pub mod tick;
@@ -73,9 +74,11 @@ fn idle(tasks: &CpuTasks) {
     x86_64::instructions::interrupts::disable();
     if tasks.executor.prepare_idle() {
         percpu::this().idle.store(true, Ordering::Relaxed);
+        load::idle_begins();
         // Back to back, so that an interrupt after the look at the queues ends the halt (rule 6).
         x86_64::instructions::interrupts::enable_and_hlt();
         percpu::this().idle.store(false, Ordering::Relaxed);
+        load::idle_ends();
     } else {
         x86_64::instructions::interrupts::enable();
     }
@@ -113,6 +116,7 @@ impl Hooks for ThreadHooks {
             return;
         };
         process::set_current(Some(thread));
+        load::switched();
         load(thread.mm().as_ref());
         thread.machine.load_bases();
         this().tick.keep_running();

@@ -54,15 +54,18 @@ fn on_tick(now: Instant) -> Option<Instant> {
         super::this().tick.running.store(false, Ordering::Relaxed);
         return None;
     }
-    process::current::with_current(|thread| {
+    let user = here.interrupted_user.load(Ordering::Relaxed);
+    let nice = process::current::with_current(|thread| {
         let usage = &thread.usage;
-        let time = if here.interrupted_user.load(Ordering::Relaxed) {
+        let time = if user {
             &usage.user_ns
         } else {
             &usage.system_ns
         };
         time.fetch_add(TICK_NS, Ordering::Relaxed);
+        thread.nice.load(Ordering::Relaxed) > 0
     });
+    super::load::tick(TICK_NS, user, nice == Some(true));
     cpu::set_need_resched();
     Some(now.add_ns(TICK_NS))
 }
