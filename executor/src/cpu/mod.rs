@@ -136,6 +136,12 @@ pub fn in_hardirq() -> bool {
     imp::word() & (HARDIRQ_MASK | NMI) != 0
 }
 
+/// Whether this is an NMI, which may have interrupted anything.
+#[inline(always)]
+pub fn in_nmi() -> bool {
+    imp::word() & NMI != 0
+}
+
 /// Whether a softirq is being served, as opposed to held off.
 #[inline(always)]
 pub fn in_softirq() -> bool {

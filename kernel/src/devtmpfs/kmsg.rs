@@ -13,6 +13,7 @@ use fs::file::oflag::{O_ACCMODE, O_WRONLY};
 use fs::{Cap, Errno, File, FileOps, Inode, PollEvents, PollTable, Result, Sink, Source};
 
 use super::{add, memory};
+use crate::printk::format::Kmsg;
 use crate::printk::{self, LOG, Read, TEXT_LEN};
 use crate::process::current;
 
@@ -28,14 +29,14 @@ const DEFAULT_LEVEL: u32 = 4;
 const RECORD_MAX: usize = TEXT_LEN * 4 + 64;
 
 /// The device.
-struct Kmsg;
+struct KmsgDevice;
 
 /// An open log: the number of the record to read next.
 struct Reader {
     next: AtomicU64,
 }
 
-impl Device for Kmsg {
+impl Device for KmsgDevice {
     fn open(&self, _: u64, _: &Arc<Inode>, flags: u32) -> Result<Opened> {
         if flags & O_ACCMODE != O_WRONLY {
             let cred = current().cred();
@@ -67,24 +68,6 @@ impl Write for Buffer {
     }
 }
 
-/// Writes a record as `level,sequence,microseconds,-;text`, bytes that do not print as `\xNN`.
-fn format(out: &mut Buffer, record: &printk::Record, text: &[u8]) -> fmt::Result {
-    write!(
-        out,
-        "{},{},{},-;",
-        record.priority,
-        record.seq,
-        record.time_ns / 1000
-    )?;
-    for &byte in text {
-        match byte {
-            b'\\' | 0..0x20 | 0x7f.. => write!(out, "\\x{byte:02x}")?,
-            _ => out.write_char(char::from(byte))?,
-        }
-    }
-    out.write_char('\n')
-}
-
 impl FileOps for Reader {
     fn read(&self, _: &File, _: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         let seq = self.next.load(Ordering::Relaxed);
@@ -104,7 +87,7 @@ impl FileOps for Reader {
             bytes: [0; RECORD_MAX],
             len: 0,
         };
-        format(&mut out, &record, &text[..record.len]).map_err(|_| Errno::EINVAL)?;
+        write!(out, "{}", Kmsg(record, &text[..record.len])).map_err(|_| Errno::EINVAL)?;
         if buf.remaining() < out.len {
             return Err(Errno::EINVAL);
         }
@@ -201,7 +184,7 @@ pub(super) fn init() -> Result<()> {
         "mem",
         (memory::MAJOR, MINOR),
         1,
-        Arc::new(Kmsg),
+        Arc::new(KmsgDevice),
     )?;
     add("kmsg", 0o644, (memory::MAJOR, MINOR))
 }

@@ -40,10 +40,12 @@ pub fn nmi(_frame: &TrapFrame) {
     if smp::is_stopping() {
         arch::halt_forever();
     }
+    executor::cpu::nmi_enter();
     log::warn!(
         "NMI received for unknown reason on CPU {}",
         executor::cpu::id()
     );
+    executor::cpu::nmi_exit();
 }
 
 fn page_fault(frame: &TrapFrame) {

@@ -4,6 +4,7 @@
 //! after it has let go, so nothing is left behind. Nobody ever waits for the printer, so interrupts may log.
 //! In a panic the lock is passed over: its holder has been stopped.
 
+use super::format::{Stamp, utf8};
 use super::ring::{Read, TEXT_LEN};
 use super::{LOG, QUIET_CONSOLE_LEVEL, console_level, set_console_level};
 use crate::arch::serial::{COM1, PolledPort};
@@ -126,10 +127,7 @@ fn print_pending() -> bool {
             Read::Lost(first) => NEXT.store(first, Ordering::Release),
             Read::Record(record) => {
                 if record.level() < console_level() {
-                    print(
-                        record.time_ns,
-                        core::str::from_utf8(&text[..record.len]).unwrap_or("?"),
-                    );
+                    print(record.time_ns, utf8(&text[..record.len]));
                 }
                 NEXT.store(seq + 1, Ordering::Release);
             }
@@ -140,14 +138,8 @@ fn print_pending() -> bool {
 /// Prints a line with its time.
 fn print(time_ns: u64, text: &str) {
     let mut out = Out(DRIVER.try_get().map_or(&SerialConsole, |driver| *driver));
-    let micros = time_ns / 1000;
     // Neither the console nor these values fail.
-    let _ = writeln!(
-        out,
-        "[{:5}.{:06}] {text}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    );
+    let _ = writeln!(out, "{}{text}", Stamp(time_ns));
 }
 
 struct Out(&'static dyn Console);

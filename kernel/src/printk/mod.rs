@@ -6,17 +6,17 @@
 
 #[cfg(target_os = "none")]
 pub mod console;
+pub mod format;
 pub mod lines;
 pub mod ring;
 
 pub use lines::Lines;
 pub use ring::{Read, Record, Ring, TEXT_LEN};
 
-use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
 use alloc::sync::Arc;
 use conquer_once::noblock::OnceCell;
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use executor::sync::WaitQueue;
 
 /// The log of this kernel.
@@ -78,13 +78,9 @@ pub fn write(priority: u32, args: fmt::Arguments<'_>) {
     // Formatting fails only if a value's own code says so; what it wrote until then is kept.
     let _ = fmt::write(&mut lines, args);
     lines.finish();
+    wake_readers();
     #[cfg(target_os = "none")]
     console::flush();
-    if let Ok(readers) = READERS.try_get()
-        && !readers.is_empty()
-    {
-        readers.wake_all();
-    }
 }
 
 /// Those who wait for the next record.
@@ -112,6 +108,15 @@ pub fn cleared_seq() -> u64 {
 /// Clears the log, as `dmesg -C` sees it.
 pub fn clear() {
     CLEARED.store(LOG.next_seq(), Ordering::Relaxed);
+}
+
+fn wake_readers() {
+    // An NMI may have interrupted code that has the queue locked.
+    if let Ok(readers) = READERS.try_get()
+        && !executor::cpu::in_nmi()
+    {
+        readers.wake_all();
+    }
 }
 
 #[cfg(target_os = "none")]
