@@ -11,6 +11,8 @@ pub enum Mutant {
     IdleAfterLook,
     /// A wake-up during a poll is forgotten at the poll's end.
     ForgetWakeInPoll,
+    /// A waiter looks at what it waits for before others see that it waits.
+    NoFenceAfterJoin,
     /// A waiter that is dropped keeps the wake-up it was granted.
     KeepGrantedWake,
     /// A request for permits that is dropped keeps what it was given.

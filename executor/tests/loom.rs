@@ -303,22 +303,31 @@ fn abort_and_wake_and_end_drop_the_future_once() {
     });
 }
 
+fn a_waiter_meets_a_wake() {
+    let shared = Arc::new((WaitQueue::new(), AtomicBool::new(false)));
+    let other = shared.clone();
+    let waker = thread::spawn(move || {
+        other.1.store(true, Ordering::Release);
+        other.0.wake_one();
+    });
+    block_on(
+        shared
+            .0
+            .wait_until(|| shared.1.load(Ordering::Acquire).then_some(())),
+    );
+    waker.join().unwrap();
+}
+
 #[test]
 fn wait_until_sees_what_was_set_before_the_wake() {
-    model(|| {
-        let shared = Arc::new((WaitQueue::new(), AtomicBool::new(false)));
-        let other = shared.clone();
-        let waker = thread::spawn(move || {
-            other.1.store(true, Ordering::Release);
-            other.0.wake_one();
-        });
-        block_on(
-            shared
-                .0
-                .wait_until(|| shared.1.load(Ordering::Acquire).then_some(())),
-        );
-        waker.join().unwrap();
-    });
+    model(a_waiter_meets_a_wake);
+}
+
+#[test]
+#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
+fn mutant_no_fence_after_join() {
+    Mutant::NoFenceAfterJoin.make();
+    model(a_waiter_meets_a_wake);
 }
 
 /// A waits and is dropped, B waits, one wake-up: B gets it, however the drop and the wake-up meet.
@@ -549,6 +558,7 @@ fn every_mistake_is_found() {
         "mutant_idle_after_look",
         "mutant_forget_wake_in_poll",
         "mutant_join_looks_first",
+        "mutant_no_fence_after_join",
         "mutant_keep_granted_wake",
         "mutant_keep_granted_permits",
         "mutant_cancel_does_not_wait",

@@ -6,6 +6,7 @@
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
+    mem::MaybeUninit,
     ptr::{self, NonNull},
     task::Waker,
 };
@@ -152,8 +153,11 @@ impl List {
 }
 
 /// Wakers taken under a lock, to be woken after it (rule 5).
+///
+/// Its memory is not touched before it is used: most wake-ups find nobody, or one.
 pub(crate) struct WakeBatch {
-    wakers: [Option<Waker>; Self::CAPACITY],
+    wakers: [MaybeUninit<Waker>; Self::CAPACITY],
+    /// How many of them there are, from the start.
     len: usize,
 }
 
@@ -163,29 +167,45 @@ impl WakeBatch {
     #[cfg(loom)]
     const CAPACITY: usize = 2;
 
+    #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self {
-            wakers: [const { None }; Self::CAPACITY],
+            wakers: [const { MaybeUninit::uninit() }; Self::CAPACITY],
             len: 0,
         }
     }
 
+    #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
         self.len == Self::CAPACITY
     }
 
+    /// Adds a waker, if there is one. The batch must not be full.
+    #[inline(always)]
     pub(crate) fn push(&mut self, waker: Option<Waker>) {
-        self.wakers[self.len] = waker;
-        self.len += 1;
+        if let Some(waker) = waker {
+            self.wakers[self.len].write(waker);
+            self.len += 1;
+        }
     }
 
     /// Wakes all, and is empty again. The lock must be given back before.
+    #[inline]
     pub(crate) fn wake(&mut self) {
-        for waker in &mut self.wakers[..self.len] {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
+        let len = core::mem::take(&mut self.len);
+        for waker in &mut self.wakers[..len] {
+            // SAFETY: the first `len` were written, and are taken once, since `len` is zero now.
+            unsafe { waker.assume_init_read() }.wake();
         }
-        self.len = 0;
+    }
+}
+
+impl Drop for WakeBatch {
+    #[inline(always)]
+    fn drop(&mut self) {
+        debug_assert!(
+            self.len == 0 || cfg!(panic = "unwind"),
+            "wakers are woken, not dropped"
+        );
     }
 }

@@ -12,6 +12,7 @@ use core::{
     future::Future,
     pin::Pin,
     ptr::NonNull,
+    sync::atomic::Ordering,
     task::{Context, Poll, Waker},
 };
 
@@ -19,11 +20,13 @@ use super::{
     list::{Entry, List, NodeState, WakeBatch},
     spin::SpinLockIrq,
 };
-use crate::facade::{const_fn, mutant};
+use crate::facade::{AtomicBool, const_fn, fence, mutant};
 
 /// A queue of tasks that wait.
 pub struct WaitQueue {
     lists: SpinLockIrq<Lists>,
+    /// Whether the lists hold anybody. Set under the lock; a wake-up that finds it clear need not take that.
+    waiting: AtomicBool,
 }
 
 struct Lists {
@@ -75,14 +78,15 @@ impl WaitQueue {
         pub fn new() -> Self {
             Self {
                 lists: SpinLockIrq::new(Lists { shared: List::new(), exclusive: List::new(), round: 0 }),
+                waiting: AtomicBool::new(false),
             }
         }
     }
 
     /// Whether nobody waits, at this moment.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        let lists = self.lists.lock();
-        lists.shared.is_empty() && lists.exclusive.is_empty()
+        !self.waiting.load(Ordering::Relaxed)
     }
 
     /// Wakes all shared waiters and the first exclusive one. True if there was any.
@@ -107,8 +111,22 @@ impl WaitQueue {
     ///
     /// # Context
     /// Any.
+    #[inline]
     pub fn wake(&self, n: usize) -> usize {
+        // What the waiters wait for was changed before this call. Either they see that when they look, having joined, or
+        // this sees that they have: `enqueue` has the other fence.
+        fence(Ordering::SeqCst);
+        if self.is_empty() {
+            return 0;
+        }
         self.wake_round(true, n)
+    }
+
+    /// Brings `waiting` up to date, under the lock.
+    #[inline(always)]
+    fn note(&self, lists: &Lists) {
+        let waiting = !(lists.shared.is_empty() && lists.exclusive.is_empty());
+        self.waiting.store(waiting, Ordering::Relaxed);
     }
 
     fn wake_round(&self, shared: bool, mut exclusive: usize) -> usize {
@@ -118,25 +136,19 @@ impl WaitQueue {
         loop {
             let more = {
                 let mut lists = self.lists.lock();
-                if lists.shared.is_empty() && lists.exclusive.is_empty() {
-                    false
-                } else {
-                    if round == 0 {
-                        lists.round += 1;
-                        round = lists.round;
-                    }
-                    while shared && !batch.is_full() && lists.pop_into(false, round, &mut batch) {
-                        woken += 1;
-                    }
-                    while exclusive > 0
-                        && !batch.is_full()
-                        && lists.pop_into(true, round, &mut batch)
-                    {
-                        woken += 1;
-                        exclusive -= 1;
-                    }
-                    batch.is_full()
+                if round == 0 {
+                    lists.round += 1;
+                    round = lists.round;
                 }
+                while shared && !batch.is_full() && lists.pop_into(false, round, &mut batch) {
+                    woken += 1;
+                }
+                while exclusive > 0 && !batch.is_full() && lists.pop_into(true, round, &mut batch) {
+                    woken += 1;
+                    exclusive -= 1;
+                }
+                self.note(&lists);
+                batch.is_full()
             };
             batch.wake();
             if !more {
@@ -195,10 +207,15 @@ impl WaitQueue {
                 node.round = lists.round;
                 // SAFETY: not queued, so in no list; it stays in place by the contract.
                 unsafe { lists.list(exclusive).push_back(NonNull::from(entry)) };
+                self.note(&lists);
             }
             (old, fresh)
         };
         drop(old);
+        if fresh && !mutant!(NoFenceAfterJoin) {
+            // Before the caller looks at what it waits for: see `wake`.
+            fence(Ordering::SeqCst);
+        }
         fresh
     }
 
@@ -216,6 +233,7 @@ impl WaitQueue {
             if state == NodeState::Queued {
                 // SAFETY: queued means in this list; the node is not used after this.
                 unsafe { lists.list(exclusive).remove(NonNull::from(entry)) };
+                self.note(&lists);
             }
             (waker, state)
         };
