@@ -11,8 +11,10 @@ pub mod arch;
 pub mod boot;
 pub mod calendar;
 pub mod cmdline;
+pub mod cred;
 #[cfg(target_os = "none")]
 pub mod devtmpfs;
+pub mod exec;
 #[cfg(target_os = "none")]
 pub mod futex;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
@@ -38,3 +40,5 @@ pub mod user;
 #[cfg(target_os = "none")]
 pub mod usermem;
 pub mod uts;
+#[cfg(target_os = "none")]
+pub mod vdso;

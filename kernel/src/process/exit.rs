@@ -29,7 +29,12 @@ pub async fn finish(thread: &Arc<Thread>) {
     }
     // Closing files may take a while; it is done before anybody is told.
     let (files, context) = thread.with_shared(|shared| (shared.files.take(), shared.fs.take()));
-    drop((files, context));
+    if let Some(files) = files.and_then(Arc::into_inner) {
+        files.close_range(0, u32::MAX, |file| {
+            let _ = crate::syscall::fd::close_file(file);
+        });
+    }
+    drop(context);
     if let Some(space) = process.mm() {
         let peak = space.stats().rss_peak * (crate::mm::PAGE_SIZE as u64 / 1024);
         let mut accounts = process.accounts.lock();

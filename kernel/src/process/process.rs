@@ -67,11 +67,42 @@ pub struct Accounts {
     pub children: UsageSum,
 }
 
+/// An executable that is run: nobody may write to it meanwhile.
+pub struct ExeFile(Arc<fs::File>);
+
+impl ExeFile {
+    /// Keeps writers away from `file`.
+    ///
+    /// # Errors
+    /// `ETXTBSY` if there are some.
+    pub fn new(file: Arc<fs::File>) -> fs::Result<ExeFile> {
+        file.inode().deny_write_access()?;
+        Ok(ExeFile(file))
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Arc<fs::File> {
+        &self.0
+    }
+}
+
+impl Drop for ExeFile {
+    fn drop(&mut self) {
+        self.0.inode().allow_write_access();
+    }
+}
+
+impl fmt::Debug for ExeFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExeFile({:?})", self.0.path())
+    }
+}
+
 /// The program that a process runs, for `/proc`.
 #[derive(Clone, Default, Debug)]
 pub struct Image {
     /// The executable.
-    pub exe: Option<fs::Path>,
+    pub exe: Option<Arc<ExeFile>>,
     /// The auxiliary vector.
     pub auxv: Arc<[u64]>,
     /// `PR_SET_DUMPABLE`.

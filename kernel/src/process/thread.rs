@@ -113,6 +113,8 @@ pub struct Thread {
     pub personality: AtomicU32,
     /// What restart_syscall(2) goes on with.
     pub restart: SpinLock<Option<Restart>>,
+    /// The child that this thread, in vfork(2), waits for.
+    pub vfork_wait: SpinLock<Option<(Pid, Arc<VforkDone>)>>,
     /// Who waits for this thread's first execve(2) or end (`CLONE_VFORK`).
     pub vfork: SpinLock<Option<Arc<VforkDone>>>,
 }
@@ -194,6 +196,7 @@ impl Thread {
             no_new_privs: AtomicU8::new(0),
             personality: AtomicU32::new(0),
             restart: SpinLock::new(None),
+            vfork_wait: SpinLock::new(None),
             vfork: SpinLock::new(None),
         }
     }
@@ -227,6 +230,14 @@ impl Thread {
         let shared = self.with_shared(|s| s.files.replace(own));
         drop(shared);
         Ok(())
+    }
+
+    /// Sets the nice value.
+    pub fn set_nice(&self, nice: i8) {
+        self.nice.store(nice, Ordering::Relaxed);
+        if let Some(task) = self.task() {
+            task.notify_owner();
+        }
     }
 
     /// The open file that descriptor `fd` stands for.

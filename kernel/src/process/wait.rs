@@ -138,20 +138,16 @@ fn is_wanted(
     right_one && right_kind && (options & WNOTHREAD == 0 || family.parent_tid == thread.tid())
 }
 
-/// Waits until a child of `which` has changed its state; `None` with `WNOHANG` if none has.
+/// Waits until a child of `which` has changed its state.
 ///
 /// # Errors
 /// `ECHILD`; `ERESTARTSYS` if a signal came first.
 /// # Cancel safety
 /// What was found is lost.
-pub async fn wait(
-    thread: &Arc<Thread>,
-    which: Which,
-    options: u32,
-) -> Result<Option<Found>, Errno> {
+pub async fn wait(thread: &Arc<Thread>, which: Which, options: u32) -> Result<Found, Errno> {
     let process = thread.process();
     let changed = process
         .child_wait
         .wait_until(|| look(thread, which, options).transpose());
-    thread.interruptible(changed).await?.map(Some)
+    thread.interruptible(changed).await?
 }

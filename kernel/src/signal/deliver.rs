@@ -275,7 +275,8 @@ fn dequeue(state: &mut SignalState, thread: &Thread) -> Option<SigInfo> {
 /// Sets or clears the thread's `WORK_SIGNAL` according to what is pending. Only for the calling thread.
 pub(crate) fn refresh(state: &mut SignalState, thread: &Thread) {
     let signals = thread.signals.get(&state.token);
-    let pending = (signals.pending.set() | state.shared.set()).without(signals.blocked);
+    let blocked = signals.blocked.without(signals.awaited);
+    let pending = (signals.pending.set() | state.shared.set()).without(blocked);
     if pending.is_empty() && thread.bits() & (WORK_KILLED | WORK_STOP) == 0 {
         thread.clear_bits(WORK_SIGNAL);
     } else {

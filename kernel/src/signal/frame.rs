@@ -270,7 +270,7 @@ fn write_fpstate(thread: &Thread, at: u64) -> Result<(), Errno> {
 }
 
 /// What a frame says that is not in the registers.
-pub(super) struct Popped {
+pub(crate) struct Popped {
     /// The mask to go back to.
     pub mask: SigSet,
     /// The alternate stack to go back to.
@@ -281,7 +281,7 @@ pub(super) struct Popped {
 ///
 /// # Errors
 /// `EFAULT` where it cannot be read; `EINVAL` where it says what no thread could have been doing.
-pub(super) fn pop(thread: &Thread, regs: &mut UserRegs) -> Result<Popped, Errno> {
+pub(crate) fn pop(thread: &Thread, regs: &mut UserRegs) -> Result<Popped, Errno> {
     let frame: Frame = usermem::read(regs.rsp.wrapping_sub(8))?;
     let c = &frame.context;
     if c.cs != USER_CS

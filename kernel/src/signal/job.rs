@@ -26,7 +26,7 @@ pub(super) fn prepare(state: &mut SignalState, signal: Signal) -> send::Followup
 }
 
 /// Drops pending signals of `set` from all queues of the process.
-pub(super) fn flush(state: &mut SignalState, set: SigSet) {
+pub(crate) fn flush(state: &mut SignalState, set: SigSet) {
     state.shared.flush(set);
     let SignalState { token, threads, .. } = state;
     for thread in threads {

@@ -9,7 +9,9 @@
 pub mod fd;
 pub mod mm;
 pub mod path;
+pub mod process;
 pub mod rw;
+pub mod signal;
 pub mod stat;
 pub mod wait;
 
@@ -109,8 +111,15 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
     table
 }
 
-static TABLE: [Plain; NUMBERS] =
-    merge(&[fd::CALLS, mm::CALLS, path::CALLS, rw::CALLS, stat::CALLS]);
+static TABLE: [Plain; NUMBERS] = merge(&[
+    fd::CALLS,
+    mm::CALLS,
+    path::CALLS,
+    rw::CALLS,
+    stat::CALLS,
+    process::CALLS,
+    signal::CALLS,
+]);
 
 /// How often each missing call was asked for.
 static MISSING: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];

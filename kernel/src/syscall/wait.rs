@@ -8,7 +8,7 @@ use core::task::Poll;
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, Result};
 
-use super::{Call, Stop, attempt};
+use super::{Call, Stop, attempt, process, signal};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -25,6 +25,16 @@ pub async fn finish(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
 /// The calls that wait for something other than a file.
 async fn own(call: &mut Call<'_>) -> Result<u64> {
     match call.number() {
+        24 => {
+            executor::yield_now().await;
+            Ok(0)
+        }
+        34 | 130 => signal::suspend(call).await,
+        56 | 57 | 58 | 435 => process::vfork_wait(call).await,
+        59 | 322 => alloc::boxed::Box::pin(process::exec(call)).await,
+        61 => process::wait4_wait(call).await,
+        128 => signal::timedwait(call).await,
+        247 => process::waitid_wait(call).await,
         _ => Err(Errno::ENOSYS),
     }
 }
