@@ -20,6 +20,8 @@ pub mod frame;
 pub mod heap;
 pub mod info;
 pub mod init;
+#[cfg(all(target_os = "none", feature = "ktest"))]
+mod ktests;
 pub mod oom;
 pub mod page_alloc;
 mod page_ops;
