@@ -131,10 +131,10 @@ pub fn chown(path: &Path, cred: &Credentials, uid: Option<u32>, gid: Option<u32>
     let inode = path.dentry.existing()?;
     let owns = cred.fsuid == inode.uid();
     let capable = cred.capable(Cap::Chown);
-    if uid.is_some_and(|uid| !capable && !(owns && uid == inode.uid())) {
+    if uid.is_some_and(|uid| !(capable || owns && uid == inode.uid())) {
         return Err(Errno::EPERM);
     }
-    if gid.is_some_and(|gid| !capable && !(owns && (cred.in_group(gid) || gid == inode.gid()))) {
+    if gid.is_some_and(|gid| !(capable || owns && (cred.in_group(gid) || gid == inode.gid()))) {
         return Err(Errno::EPERM);
     }
     let mut attr = SetAttr {

@@ -246,10 +246,10 @@ pub fn lookup_locked(dir: &Arc<Dentry>, name: Name<'_>) -> Result<Arc<Dentry>> {
         return Err(Errno::ENAMETOOLONG);
     }
     let inode = dir.existing()?;
-    if inode.ops().cacheable() {
-        if let Some(dentry) = cached(dir, name) {
-            return Ok(dentry);
-        }
+    if inode.ops().cacheable()
+        && let Some(dentry) = cached(dir, name)
+    {
+        return Ok(dentry);
     }
     let found = match inode.ops().lookup(inode, name.bytes) {
         Ok(found) => Some(found),

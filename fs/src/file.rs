@@ -244,6 +244,8 @@ const MODE_INODE_WRITER: u32 = 128;
 pub enum Positioning {
     /// Has a position that can be moved: regular files, directories, most devices.
     Seekable,
+    /// Does not care for its position, which is always 0: `/dev/null` and its like.
+    Ignored,
     /// Has no position at all; `lseek` and `pread` answer `ESPIPE`: pipes, sockets, terminals.
     Stream,
 }
@@ -287,9 +289,11 @@ impl File {
             O_RDWR => MODE_READ | MODE_WRITE,
             _ => 0, // Access mode 3 allows ioctl only.
         };
-        if positioning == Positioning::Stream {
-            mode |= MODE_STREAM | MODE_NOSEEK;
-        }
+        mode |= match positioning {
+            Positioning::Seekable => 0,
+            Positioning::Ignored => MODE_STREAM,
+            Positioning::Stream => MODE_STREAM | MODE_NOSEEK,
+        };
         if mode & MODE_WRITE != 0 && inode.kind() == S_IFREG {
             inode.get_write_access()?;
             mode |= MODE_INODE_WRITER | MODE_MOUNT_WRITER;

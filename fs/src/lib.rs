@@ -36,6 +36,7 @@ pub mod inode;
 pub mod iobuf;
 pub mod mapping;
 pub mod mount;
+pub mod mounting;
 pub mod namei;
 pub mod notify;
 pub mod open;

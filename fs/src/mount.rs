@@ -217,6 +217,10 @@ impl fmt::Debug for Mount {
 
 /// A mount of the kernel's own, outside every tree.
 const INTERNAL: u32 = 1 << 31;
+/// May not be bound elsewhere.
+const UNBINDABLE: u32 = 1 << 30;
+/// `MNT_EXPIRE` was asked for once, and nobody used it since.
+const EXPIRING: u32 = 1 << 29;
 
 impl Mount {
     /// Makes a mount of the tree under `root`, attached nowhere yet.
@@ -287,6 +291,23 @@ impl Mount {
         self.flags() & INTERNAL != 0
     }
 
+    pub(crate) fn is_unbindable(&self) -> bool {
+        self.flags() & UNBINDABLE != 0
+    }
+
+    pub(crate) fn set_unbindable(&self, unbindable: bool) {
+        if unbindable {
+            self.flags.fetch_or(UNBINDABLE, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!UNBINDABLE, Ordering::Relaxed);
+        }
+    }
+
+    /// Marks the mount as expiring and tells whether it was so already.
+    pub(crate) fn mark_expiring(&self) -> bool {
+        self.flags.fetch_or(EXPIRING, Ordering::Relaxed) & EXPIRING != 0
+    }
+
     /// Returns the parent mount and the mountpoint; `None` at the top of a tree.
     pub fn place(&self) -> Option<(Arc<Mount>, Arc<Dentry>)> {
         let place = self.place.lock();
@@ -318,10 +339,12 @@ impl Mount {
     /// Counts a file open for writing.
     pub(crate) fn add_writer(&self) {
         self.writers.fetch_add(1, Ordering::Relaxed);
+        self.sb.add_writer();
     }
 
     pub(crate) fn remove_writer(&self) {
         self.writers.fetch_sub(1, Ordering::Relaxed);
+        self.sb.remove_writer();
     }
 
     /// Returns how many files are open for writing.
@@ -379,20 +402,18 @@ impl Drop for Mount {
 
 /// A tree of mounts that processes share.
 pub struct MountNamespace {
-    root: SpinLock<Arc<Mount>>,
+    root: Arc<Mount>,
 }
 
 impl MountNamespace {
     /// Makes a namespace of the tree under `root`.
     pub fn new(root: Arc<Mount>) -> Arc<MountNamespace> {
-        Arc::new(MountNamespace {
-            root: SpinLock::new(root),
-        })
+        Arc::new(MountNamespace { root })
     }
 
     /// Returns the topmost mount.
     pub fn root(&self) -> Arc<Mount> {
-        self.root.lock().clone()
+        self.root.clone()
     }
 
     /// Returns what processes see as `/` at first: the topmost mount with all that covers its root.
@@ -400,11 +421,6 @@ impl MountNamespace {
         let mut path = self.root().root_path();
         path.enter_mounts();
         path
-    }
-
-    pub(crate) fn set_root(&self, root: Arc<Mount>) {
-        let old = core::mem::replace(&mut *self.root.lock(), root);
-        drop(old);
     }
 
     /// Tells whether `mount` is part of this tree.

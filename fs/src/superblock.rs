@@ -44,6 +44,8 @@ pub struct SuperBlock {
     read_only: AtomicBool,
     /// Mounts that show some part of it.
     mounts: AtomicU32,
+    /// Files open for writing, through whatever mount.
+    writers: AtomicU32,
     /// Held by renames across directories.
     renames: SpinLock<()>,
     ops: Box<dyn SuperOps>,
@@ -66,6 +68,7 @@ impl SuperBlock {
             magic,
             read_only: AtomicBool::new(false),
             mounts: AtomicU32::new(0),
+            writers: AtomicU32::new(0),
             renames: SpinLock::new(()),
             ops,
         })
@@ -101,6 +104,18 @@ impl SuperBlock {
     /// Keeps the tree as it is, for a rename across directories.
     pub(crate) fn lock_renames(&self) -> SpinLockGuard<'_, ()> {
         self.renames.lock()
+    }
+
+    pub(crate) fn add_writer(&self) {
+        self.writers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_writer(&self) {
+        self.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn writers(&self) -> u32 {
+        self.writers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add_mount(&self) {

@@ -174,13 +174,13 @@ impl FileOps for Random {
 
 /// Registers the devices and makes their nodes.
 pub(super) fn init() -> Result<()> {
-    let seekable = Positioning::Seekable;
+    let plain = Positioning::Ignored;
     let devices: [(&'static str, u32, Arc<dyn device::Device>); 5] = [
-        ("null", 3, Arc::new(SharedOps::new(Null, seekable))),
-        ("zero", 5, Arc::new(SharedOps::new(Zero, seekable))),
-        ("full", 7, Arc::new(SharedOps::new(Full, seekable))),
-        ("random", 8, Arc::new(SharedOps::new(Random, seekable))),
-        ("urandom", 9, Arc::new(SharedOps::new(Random, seekable))),
+        ("null", 3, Arc::new(SharedOps::new(Null, plain))),
+        ("zero", 5, Arc::new(SharedOps::new(Zero, plain))),
+        ("full", 7, Arc::new(SharedOps::new(Full, plain))),
+        ("random", 8, Arc::new(SharedOps::new(Random, plain))),
+        ("urandom", 9, Arc::new(SharedOps::new(Random, plain))),
     ];
     for (name, minor, device) in devices {
         device::register(DeviceKind::Char, "mem", (MAJOR, minor), 1, device)?;
