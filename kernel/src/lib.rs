@@ -17,9 +17,13 @@ pub mod devtmpfs;
 pub mod exec;
 #[cfg(target_os = "none")]
 pub mod futex;
+#[cfg(target_os = "none")]
+pub mod init;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
 pub mod ktest;
 pub mod mm;
+#[cfg(target_os = "none")]
+pub mod mounts;
 #[cfg(target_os = "none")]
 pub mod panic;
 pub mod printk;
@@ -33,6 +37,8 @@ pub mod symbols;
 pub mod syscall;
 #[cfg(target_os = "none")]
 pub mod task;
+#[cfg(target_os = "none")]
+pub mod timekeeping;
 #[cfg(target_os = "none")]
 pub mod tty;
 #[cfg(target_os = "none")]

@@ -132,7 +132,7 @@ async fn main() {
     #[cfg(feature = "ktest")]
     super::tests::run().await;
     #[cfg(not(feature = "ktest"))]
-    panic!("No working init found.");
+    crate::init::run();
 }
 
 /// Makes what another CPU must have before others know of it.
