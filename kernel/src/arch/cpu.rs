@@ -104,6 +104,7 @@ pub fn enable_protections(features: &Features) {
         ),
         (features.smap, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
         (features.umip, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
+        (features.fsgsbase, Cr4Flags::FSGSBASE),
     ];
     let bits = wanted
         .iter()
