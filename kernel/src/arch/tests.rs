@@ -26,15 +26,18 @@ async fn a_sleep_lasts_as_long_as_it_should() {
 
 #[kernel_test]
 fn the_clock_agrees_with_another_one() {
-    let Some(elapsed) = tsc::compare_with_fallback(20_000_000) else {
-        return;
-    };
-    let (ours, theirs) = elapsed;
-    // A part in a hundred: both are read while the emulator may be held up.
-    assert!(
-        ours.abs_diff(theirs) < theirs / 100 + 200_000,
-        "{ours} ns and {theirs} ns"
-    );
+    // The emulator may be held up between two readings, so one good round out of several will do.
+    let mut seen = alloc::vec::Vec::new();
+    for _ in 0..5 {
+        let Some((ours, theirs)) = tsc::compare_with_fallback(20_000_000) else {
+            return;
+        };
+        if ours.abs_diff(theirs) < theirs / 1000 + 20_000 {
+            return;
+        }
+        seen.push((ours, theirs));
+    }
+    panic!("{seen:?} ns");
 }
 
 #[kernel_test(cpus = 2)]
