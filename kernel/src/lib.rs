@@ -11,6 +11,7 @@ pub mod arch;
 pub mod boot;
 pub mod calendar;
 pub mod cmdline;
+pub mod counter;
 pub mod cred;
 #[cfg(target_os = "none")]
 pub mod devtmpfs;
@@ -19,6 +20,7 @@ pub mod exec;
 pub mod futex;
 #[cfg(target_os = "none")]
 pub mod init;
+pub mod irq_route;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
 pub mod ktest;
 pub mod mm;

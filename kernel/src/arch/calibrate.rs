@@ -4,8 +4,9 @@
 
 use super::hpet::Hpet;
 use super::tsc::{self, Source};
-use super::{apic, counter, pit};
+use super::{apic, pit};
 use crate::boot::acpi;
+use crate::counter;
 
 /// How long to measure. Five milliseconds and a read that takes a microsecond make an error of 200 ppm at most, next to
 /// none under `-icount`.

@@ -7,9 +7,9 @@
 #![allow(unsafe_code, reason = "maps device registers")]
 
 use super::mmio::Registers;
-use super::route::Route;
 use crate::boot::acpi;
 use crate::boot::list::List;
+use crate::irq_route::Route;
 use conquer_once::noblock::OnceCell;
 use executor::sync::SpinLockIrq;
 

@@ -5,9 +5,9 @@
 
 use super::irq::{self, Action, Handler};
 use super::percpu;
-use super::route::{Route, Wire};
 use super::{ioapic, vectors};
 use crate::boot::acpi;
+use crate::irq_route::{Route, Wire};
 use core::sync::atomic::{AtomicU64, Ordering};
 use executor::irq::IrqEvent;
 

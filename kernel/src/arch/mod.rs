@@ -3,7 +3,6 @@
 pub mod ap;
 pub mod apic;
 pub mod calibrate;
-pub mod counter;
 pub mod cpu;
 pub mod cpu_features;
 pub mod fixmap;
@@ -21,7 +20,6 @@ pub mod pic;
 pub mod pit;
 pub mod power;
 pub mod probe;
-pub mod route;
 pub mod rtc;
 pub mod selectors;
 pub mod serial;

@@ -225,7 +225,7 @@ impl Fallback {
     /// The counter, extended: never less than any CPU has seen.
     fn ticks(&self) -> u64 {
         let last = self.last.load(Ordering::Relaxed);
-        let now = super::counter::extend(last, self.source.read(), mask(self.source.bits()));
+        let now = crate::counter::extend(last, self.source.read(), mask(self.source.bits()));
         self.last.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
