@@ -154,7 +154,7 @@ fn fcntl(call: &mut Call<'_>) -> SysResult {
             file.set_flags(arg as u32)?;
             Ok(0)
         }
-        _ => Err(Errno::EINVAL.into()),
+        _ => super::fcntl::fcntl(call, &file),
     }
 }
 

@@ -6,9 +6,11 @@
 //!
 //! The areas list their calls in tables of their own (`CALLS`); they are merged at compile time.
 
+pub mod fcntl;
 pub mod fd;
 pub mod mm;
 pub mod path;
+pub mod pipe;
 pub mod process;
 pub mod rw;
 pub mod signal;
@@ -115,6 +117,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     fd::CALLS,
     mm::CALLS,
     path::CALLS,
+    pipe::CALLS,
     rw::CALLS,
     stat::CALLS,
     process::CALLS,
