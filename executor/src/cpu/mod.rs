@@ -9,6 +9,7 @@
 //! | 8-15 | softirq: 1 while serving, 2 for each bottom-half lock | [`softirq_enter`], [`bh_disable`] |
 //! | 16-19 | hard interrupts, nested | [`hardirq_enter`] |
 //! | 20 | NMI | [`nmi_enter`] |
+//! | 24-31 | the allocator is forbidden (debug builds) | [`forbid_alloc`] |
 //!
 //! Only when the whole word is zero may a poll be preempted or softirqs be run (rule 7).
 #![allow(
@@ -45,6 +46,8 @@ const BH_DISABLE: u32 = 2 << 8;
 const HARDIRQ: u32 = 1 << 16;
 const HARDIRQ_MASK: u32 = 0xf << 16;
 const NMI: u32 = 1 << 20;
+const NO_ALLOC: u32 = 1 << 24;
+const NO_ALLOC_MASK: u32 = 0xff << 24;
 
 /// The part of a CPU's area that this crate knows; the kernel's own area begins with it.
 ///
@@ -233,6 +236,35 @@ impl Drop for PreemptGuard {
     fn drop(&mut self) {
         imp::word_sub(PREEMPT);
     }
+}
+
+/// Forbids the allocator on this CPU until dropped; counted in debug builds only.
+#[derive(Debug)]
+#[must_use = "the allocator is allowed again when the guard is dropped"]
+pub struct NoAlloc(PhantomData<*mut ()>);
+
+/// Forbids the allocator until the guard is dropped: wake-ups do, which may come from any context (rule 1).
+#[inline(always)]
+pub fn forbid_alloc() -> NoAlloc {
+    if cfg!(debug_assertions) {
+        imp::word_add(NO_ALLOC);
+    }
+    NoAlloc(PhantomData)
+}
+
+impl Drop for NoAlloc {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if cfg!(debug_assertions) {
+            imp::word_sub(NO_ALLOC);
+        }
+    }
+}
+
+/// Whether the allocator may be entered here: not from a hard interrupt, an NMI or a wake-up.
+#[inline(always)]
+pub fn may_alloc() -> bool {
+    imp::word() & (HARDIRQ_MASK | NMI | NO_ALLOC_MASK) == 0
 }
 
 /// Holds softirqs and preemption off until dropped.

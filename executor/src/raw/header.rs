@@ -98,6 +98,7 @@ impl Header {
 /// The caller holds a reference to the task throughout.
 #[inline]
 pub(super) unsafe fn wake(task: NonNull<Header>) {
+    let _no_alloc = crate::cpu::forbid_alloc();
     // SAFETY: the caller's reference keeps the header.
     let header = unsafe { task.as_ref() };
     if header.state.wake() {

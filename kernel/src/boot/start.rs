@@ -129,6 +129,7 @@ async fn main() {
         log::error!("devtmpfs: {error}");
     }
     crate::tty::init();
+    crate::process::oom::init();
     #[cfg(feature = "ktest")]
     super::tests::run().await;
     #[cfg(not(feature = "ktest"))]

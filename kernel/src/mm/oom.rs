@@ -15,7 +15,7 @@ pub enum Verdict {
     Die,
 }
 
-/// Chooses who ends, and sends `SIGKILL` unless it is the process of this space.
+/// Chooses who ends, sends it `SIGKILL`, and says whether it is the process of this space.
 pub type Chooser = fn(&AddressSpace) -> Verdict;
 
 static CHOOSER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());

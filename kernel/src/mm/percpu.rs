@@ -50,8 +50,8 @@ static SLOTS: [Slot; CPUS] = [const {
 pub fn with<R>(f: impl FnOnce(&mut CpuMemory) -> R) -> R {
     let _guard = cpu::preempt_disable();
     debug_assert!(
-        !cpu::in_hardirq(),
-        "allocator entered from a hard interrupt"
+        cpu::may_alloc(),
+        "the allocator was entered from a hard interrupt or a wake-up"
     );
     let slot = &SLOTS[cpu::id() as usize % MAX_CPUS];
     // SAFETY: the slot is this CPU's, the guard keeps everyone else on it out, and `f` does not come back here.

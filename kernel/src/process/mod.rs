@@ -33,6 +33,8 @@ pub mod thread;
 #[cfg(target_os = "none")]
 pub mod clone;
 #[cfg(target_os = "none")]
+pub mod oom;
+#[cfg(target_os = "none")]
 pub mod wait;
 
 #[cfg(target_os = "none")]

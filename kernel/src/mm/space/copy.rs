@@ -21,7 +21,7 @@ impl AddressSpace {
     /// Makes `len` bytes at `addr` present (and writable), so that a copy without faults goes on.
     ///
     /// # Errors
-    /// `EFAULT`, also where the memory for it has run out for this process.
+    /// `EFAULT`; `ENOMEM` where memory has run out.
     ///
     /// # Context
     /// Task, no lock held.
@@ -36,7 +36,10 @@ impl AddressSpace {
             ..Access::default()
         };
         self.make_present(range, |_| Some(access))
-            .map_err(|_| Errno::EFAULT)
+            .map_err(|failure| match failure {
+                Failure::NoMemory => Errno::ENOMEM,
+                _ => Errno::EFAULT,
+            })
     }
 
     /// Makes the pages of a range present as `mlock` and `MAP_POPULATE` do: private memory that may be written is.
@@ -73,11 +76,12 @@ impl AddressSpace {
             drop(state);
             match done {
                 Ok(()) => {}
-                Err(Failure::NoMemory) if oom::out_of_memory(self) == oom::Verdict::Retry => {
-                    // Somebody else gives way; it cannot while this loop has the CPU.
-                    return Err(Failure::NoMemory);
+                Err(failure) => {
+                    if failure == Failure::NoMemory {
+                        oom::out_of_memory(self);
+                    }
+                    return Err(failure);
                 }
-                Err(failure) => return Err(failure),
             }
         }
         Ok(())
