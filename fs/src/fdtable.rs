@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::file::File;
 use crate::sync::SpinLock;
@@ -24,9 +25,15 @@ struct Slots {
 }
 
 /// The descriptor table of a process, shared by its threads.
-#[derive(Default)]
 pub struct FdTable {
+    id: u64,
     inner: SpinLock<Slots>,
+}
+
+impl Default for FdTable {
+    fn default() -> FdTable {
+        FdTable::with_slots(Slots::default())
+    }
 }
 
 impl Slots {
@@ -89,6 +96,19 @@ fn index(fd: i32) -> Result<usize> {
 }
 
 impl FdTable {
+    fn with_slots(slots: Slots) -> FdTable {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        FdTable {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            inner: SpinLock::new(slots),
+        }
+    }
+
+    /// Returns a number that no other table has had: what record locks know a process by.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Makes an empty table.
     pub fn new() -> FdTable {
         FdTable::default()
@@ -262,12 +282,9 @@ impl FdTable {
         let mut slots = Vec::new();
         slots.try_reserve_exact(used).map_err(|_| Errno::ENOMEM)?;
         slots.extend_from_slice(&inner.slots[..used]);
-        Ok(FdTable {
-            inner: SpinLock::new(Slots {
-                slots,
-                lowest: inner.lowest.min(used),
-            }),
-        })
+        let lowest = inner.lowest.min(used);
+        drop(inner);
+        Ok(FdTable::with_slots(Slots { slots, lowest }))
     }
 
     /// Returns the first open descriptor from `from` on, with its file; for `/proc/PID/fd`.

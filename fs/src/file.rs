@@ -13,8 +13,10 @@ use executor::time::Instant;
 use crate::epoll;
 use crate::inode::{Inode, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG};
 use crate::iobuf::{LimitedSink, LimitedSource, Sink, Source, UserMemory};
+use crate::locks;
 use crate::mapping::Mapping;
 use crate::mount::Path;
+use crate::notify::{self, NotifyEvents};
 use crate::poll::{PollEvents, PollTable};
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
@@ -399,7 +401,14 @@ impl File {
     ///
     /// # Errors
     /// `EBADF` if it is not open for reading, `EAGAIN` if there is nothing yet, and the operation's own.
+    #[inline]
     pub fn read(&self, buf: &mut dyn Sink) -> Result<usize> {
+        let result = self.read_here(buf);
+        self.tell(&result, NotifyEvents::ACCESS);
+        result
+    }
+
+    fn read_here(&self, buf: &mut dyn Sink) -> Result<usize> {
         if !self.readable() {
             return Err(Errno::EBADF);
         }
@@ -433,7 +442,14 @@ impl File {
     ///
     /// # Errors
     /// `EBADF` if it is not open for writing, `EAGAIN` if there is no room yet, and the operation's own.
+    #[inline]
     pub fn write(&self, buf: &mut dyn Source) -> Result<usize> {
+        let result = self.write_here(buf);
+        self.tell(&result, NotifyEvents::MODIFY);
+        result
+    }
+
+    fn write_here(&self, buf: &mut dyn Source) -> Result<usize> {
         if !self.writable() {
             return Err(Errno::EBADF);
         }
@@ -474,7 +490,9 @@ impl File {
         if !self.readable() {
             return Err(Errno::EBADF);
         }
-        self.ops.read(self, &mut pos, buf)
+        let result = self.ops.read(self, &mut pos, buf);
+        self.tell(&result, NotifyEvents::ACCESS);
+        result
     }
 
     /// Writes at `pos` (at the end with `O_APPEND`, as Linux does) and leaves the file's position alone.
@@ -488,7 +506,17 @@ impl File {
         if !self.writable() {
             return Err(Errno::EBADF);
         }
-        self.ops.write(self, &mut pos, buf)
+        let result = self.ops.write(self, &mut pos, buf);
+        self.tell(&result, NotifyEvents::MODIFY);
+        result
+    }
+
+    /// Tells watchers of bytes that were moved.
+    #[inline]
+    fn tell(&self, result: &Result<usize>, event: NotifyEvents) {
+        if notify::any() && result.is_ok_and(|moved| moved > 0) {
+            notify::on_dentry(&self.path.dentry, event);
+        }
     }
 
     /// Moves the position.
@@ -502,6 +530,19 @@ impl File {
         let mut pos = self.pos.lock();
         *pos = self.ops.seek(self, *pos, offset, whence)?;
         Ok(*pos)
+    }
+
+    /// Does what each close of a descriptor does: gives up the record locks of the process, which it knows by the
+    /// descriptor table's number, and lets the operations flush.
+    ///
+    /// # Errors
+    /// Whatever the flush answers; the descriptor is closed all the same.
+    pub fn close(&self, table: u64) -> Result<()> {
+        if self.is_path() {
+            return Ok(());
+        }
+        locks::release_process(&self.inode, table);
+        self.ops.flush(self)
     }
 
     /// Returns the position.
@@ -545,16 +586,26 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        locks::release_file(self);
         self.epolls.file_gone(self);
         if self.mode & MODE_PATH == 0 {
             let ops = self.ops.clone();
             ops.release(self);
+            let closed = if self.writable() {
+                NotifyEvents::CLOSE_WRITE
+            } else {
+                NotifyEvents::CLOSE_NOWRITE
+            };
+            notify::on_dentry(&self.path.dentry, closed);
         }
         if self.mode & MODE_INODE_WRITER != 0 {
             self.inode.put_write_access();
         }
         if self.mode & MODE_MOUNT_WRITER != 0 {
             self.path.mount.remove_writer();
+        }
+        if self.inode.nlink() == 0 {
+            crate::dirops::gone(&self.path.dentry);
         }
     }
 }

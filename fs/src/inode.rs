@@ -8,6 +8,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::file::FileOps;
+use crate::locks;
 use crate::mapping::Mapping;
 use crate::mount::{Mount, Path, ms};
 use crate::notify::Marks;
@@ -274,6 +275,7 @@ pub struct Inode {
     writers: AtomicI32,
     /// Made without a name, by `O_TMPFILE`, and may be given one.
     linkable: AtomicBool,
+    locks: locks::Slot,
     mapping: Option<Arc<Mapping>>,
     sb: Arc<SuperBlock>,
     ops: Box<dyn InodeOps>,
@@ -316,6 +318,7 @@ impl Inode {
             marks: Marks::new(),
             writers: AtomicI32::new(0),
             linkable: AtomicBool::new(false),
+            locks: locks::Slot::new(),
             mapping,
             sb: sb.clone(),
             ops,
@@ -474,6 +477,11 @@ impl Inode {
     pub fn attach(&self, attachment: Option<Attachment>) {
         let old = core::mem::replace(&mut *self.attachment.lock(), attachment);
         drop(old);
+    }
+
+    #[inline]
+    pub(crate) fn locks(&self) -> &locks::Slot {
+        &self.locks
     }
 
     /// Tells whether `link` may give a name to this inode, which has none.

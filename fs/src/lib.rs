@@ -34,6 +34,7 @@ pub mod fdtable;
 pub mod file;
 pub mod inode;
 pub mod iobuf;
+pub mod locks;
 pub mod mapping;
 pub mod mount;
 pub mod mounting;
