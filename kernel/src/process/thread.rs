@@ -122,28 +122,15 @@ pub struct Thread {
 /// A call that goes on where it was interrupted.
 #[derive(Clone, Debug)]
 pub enum Restart {
-    /// nanosleep(2) or clock_nanosleep(2) until this time, with the place for the rest, or 0.
+    /// nanosleep(2) or clock_nanosleep(2).
     Sleep {
-        /// `CLOCK_*`.
-        clock: i32,
-        /// End, in nanoseconds on that clock.
+        /// End, in monotonic nanoseconds.
         until: u64,
         /// Where the remaining time goes, or 0.
         remaining: u64,
     },
-    /// futex(2) `FUTEX_WAIT` with a timeout.
-    FutexWait {
-        /// Address of the futex.
-        addr: u64,
-        /// Expected value.
-        value: u32,
-        /// Operation with its flags.
-        op: u32,
-        /// Bits to be woken by.
-        bitset: u32,
-        /// End, in nanoseconds on the operation's clock.
-        until: u64,
-    },
+    /// futex(2) `FUTEX_WAIT` with a time.
+    Futex(crate::futex::Wait),
     /// poll(2) until this time.
     Poll {
         /// Address of the array.

@@ -8,6 +8,8 @@
 
 pub mod fcntl;
 pub mod fd;
+pub mod futex;
+pub mod ids;
 pub mod mm;
 pub mod path;
 pub mod pipe;
@@ -15,6 +17,8 @@ pub mod process;
 pub mod rw;
 pub mod signal;
 pub mod stat;
+pub mod sysinfo;
+pub mod time;
 pub mod wait;
 
 use alloc::sync::Arc;
@@ -115,13 +119,17 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
 
 static TABLE: [Plain; NUMBERS] = merge(&[
     fd::CALLS,
+    futex::CALLS,
+    ids::CALLS,
     mm::CALLS,
     path::CALLS,
     pipe::CALLS,
-    rw::CALLS,
-    stat::CALLS,
     process::CALLS,
+    rw::CALLS,
     signal::CALLS,
+    stat::CALLS,
+    sysinfo::CALLS,
+    time::CALLS,
 ]);
 
 /// How often each missing call was asked for.

@@ -8,7 +8,7 @@ use core::task::Poll;
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, Result};
 
-use super::{Call, Stop, attempt, process, signal};
+use super::{Call, Stop, attempt, futex, process, signal, time};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -29,11 +29,15 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
             executor::yield_now().await;
             Ok(0)
         }
+        35 => time::nanosleep_wait(call).await,
         34 | 130 => signal::suspend(call).await,
         56 | 57 | 58 | 435 => process::vfork_wait(call).await,
         59 | 322 => alloc::boxed::Box::pin(process::exec(call)).await,
         61 => process::wait4_wait(call).await,
         128 => signal::timedwait(call).await,
+        202 => futex::wait(call).await,
+        219 => time::restart(call).await,
+        230 => time::clock_nanosleep_wait(call).await,
         247 => process::waitid_wait(call).await,
         _ => Err(Errno::ENOSYS),
     }

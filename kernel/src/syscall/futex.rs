@@ -1,0 +1,236 @@
+//! futex(2).
+
+use executor::time::Instant;
+use fs::{Errno, Result};
+
+use super::{Call, Plain, Stop, SysResult};
+use crate::arch::uaccess;
+use crate::futex::{self, BITSET_ANY, Key, Wait};
+use crate::process::thread::Restart;
+use crate::timekeeping;
+use crate::usermem;
+
+/// The calls of this area.
+pub const CALLS: &[(u16, Plain)] = &[(202, futex_call)];
+
+const WAIT: u32 = 0;
+const WAKE: u32 = 1;
+const REQUEUE: u32 = 3;
+const CMP_REQUEUE: u32 = 4;
+const WAKE_OP: u32 = 5;
+const WAIT_BITSET: u32 = 9;
+const WAKE_BITSET: u32 = 10;
+const PRIVATE_FLAG: u32 = 128;
+const CLOCK_REALTIME_FLAG: u32 = 256;
+
+/// The operation without its flags.
+fn operation(op: u32) -> u32 {
+    op & !(PRIVATE_FLAG | CLOCK_REALTIME_FLAG)
+}
+
+fn futex_call(call: &mut Call<'_>) -> SysResult {
+    let op = call.arg(1) as u32;
+    let private = op & PRIVATE_FLAG != 0;
+    let (addr, count) = (call.arg(0), call.int(2));
+    let command = operation(op);
+    if op & CLOCK_REALTIME_FLAG != 0 && ![WAIT, WAIT_BITSET, 11, 13].contains(&command) {
+        return Err(Errno::ENOSYS.into());
+    }
+    match command {
+        WAIT | WAIT_BITSET => {
+            if command == WAIT_BITSET && call.arg(5) as u32 == 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            call.deadline = deadline(call.arg(3), op)?;
+            if !addr.is_multiple_of(4) {
+                return Err(Errno::EINVAL.into());
+            }
+            // Most waits that fail do so here, without a future.
+            if uaccess::load_u32(addr).is_some_and(|value| value != call.arg(2) as u32) {
+                return Err(Errno::EAGAIN.into());
+            }
+            Err(Stop::Wait)
+        }
+        WAKE => Ok(futex::wake(key(call, addr, private)?, at_least_one(count), BITSET_ANY) as u64),
+        WAKE_BITSET => match call.arg(5) as u32 {
+            0 => Err(Errno::EINVAL.into()),
+            bits => Ok(futex::wake(key(call, addr, private)?, at_least_one(count), bits) as u64),
+        },
+        REQUEUE => requeue(call, private, None),
+        CMP_REQUEUE => {
+            let expected = call.arg(5) as u32;
+            requeue(call, private, Some(expected))
+        }
+        WAKE_OP => wake_op(call, private),
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// As on Linux, a wake-up for fewer than one wakes one.
+fn at_least_one(count: i32) -> usize {
+    count.max(1) as usize
+}
+
+fn key(call: &Call<'_>, addr: u64, private: bool) -> Result<Key> {
+    if !addr.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    if !uaccess::in_user_half(addr, 4) {
+        return Err(Errno::EFAULT);
+    }
+    Key::new(&call.thread.mm().ok_or(Errno::EFAULT)?, addr, private)
+}
+
+/// When a wait ends, on the monotonic clock. `FUTEX_WAIT` has a relative time; the others an absolute one, on the clock
+/// that their flag says.
+fn deadline(at: u64, op: u32) -> Result<Option<Instant>> {
+    if at == 0 {
+        return Ok(None);
+    }
+    let ns = super::time::read_timespec(at)?;
+    let absolute = operation(op) != WAIT;
+    let ns = if !absolute {
+        timekeeping::monotonic_ns().saturating_add(ns)
+    } else if op & CLOCK_REALTIME_FLAG != 0 {
+        super::time::from_realtime(ns)
+    } else {
+        ns
+    };
+    Ok(Some(Instant::from_ns(ns)))
+}
+
+/// The waiting part of `FUTEX_WAIT` and `FUTEX_WAIT_BITSET`.
+pub async fn wait(call: &mut Call<'_>) -> Result<u64> {
+    let op = call.arg(1) as u32;
+    let bitset = if operation(op) == WAIT {
+        BITSET_ANY
+    } else {
+        call.arg(5) as u32
+    };
+    let wait = Wait {
+        addr: call.arg(0),
+        value: call.arg(2) as u32,
+        private: op & PRIVATE_FLAG != 0,
+        bitset,
+        deadline: call.deadline,
+    };
+    run(call, wait).await
+}
+
+/// Waits; a wait with a time that a signal interrupts goes on through restart_syscall(2).
+pub async fn run(call: &mut Call<'_>, wait: Wait) -> Result<u64> {
+    match futex::wait(call.thread, wait).await {
+        Ok(()) => Ok(0),
+        Err(Errno::ERESTARTSYS) if wait.deadline.is_some() => {
+            *call.thread.restart.lock() = Some(Restart::Futex(wait));
+            Err(Errno::ERESTART_RESTARTBLOCK)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn requeue(call: &Call<'_>, private: bool, expected: Option<u32>) -> SysResult {
+    let (addr, wake, moved, to) = (call.arg(0), call.int(2), call.int(3), call.arg(4));
+    if wake < 0 || moved < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (from, to) = (key(call, addr, private)?, key(call, to, private)?);
+    loop {
+        let outcome = futex::requeue(from, to, wake as usize, moved as usize, || match expected {
+            None => Ok(()),
+            Some(expected) => match uaccess::load_u32(addr) {
+                None => Err(Errno::EFAULT),
+                Some(value) if value != expected => Err(Errno::EAGAIN),
+                Some(_) => Ok(()),
+            },
+        });
+        match outcome {
+            // The page was missing: fault it in with nothing locked, and look again.
+            Err(Errno::EFAULT) => drop(usermem::read::<u32>(addr)?),
+            Err(e) => return Err(e.into()),
+            Ok((woken, moved)) => {
+                // `FUTEX_REQUEUE` counts as `FUTEX_CMP_REQUEUE` does: both kinds.
+                return Ok((woken + moved) as u64);
+            }
+        }
+    }
+}
+
+/// What `FUTEX_WAKE_OP` does to the second word, and asks of its old value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WakeOp {
+    op: u32,
+    operand: i32,
+    compare: u32,
+    argument: i32,
+}
+
+impl WakeOp {
+    fn decode(word: u32) -> Result<WakeOp> {
+        const SHIFT: u32 = 8;
+        let sign_extend = |value: u32| ((value << 20) as i32) >> 20;
+        let op = word >> 28;
+        let mut operand = sign_extend(word >> 12 & 0xfff);
+        if op & SHIFT != 0 {
+            operand = 1i32.wrapping_shl(operand as u32 & 31);
+        }
+        let decoded = WakeOp {
+            op: op & 7,
+            operand,
+            compare: word >> 24 & 0xf,
+            argument: sign_extend(word & 0xfff),
+        };
+        if decoded.op > 4 || decoded.compare > 5 {
+            Err(Errno::ENOSYS)
+        } else {
+            Ok(decoded)
+        }
+    }
+
+    fn apply(self, old: u32) -> u32 {
+        let operand = self.operand as u32;
+        match self.op {
+            0 => operand,
+            1 => old.wrapping_add(operand),
+            2 => old | operand,
+            3 => old & !operand,
+            _ => old ^ operand,
+        }
+    }
+
+    fn holds(self, old: u32) -> bool {
+        let (old, argument) = (old as i32, self.argument);
+        match self.compare {
+            0 => old == argument,
+            1 => old != argument,
+            2 => old < argument,
+            3 => old <= argument,
+            4 => old > argument,
+            _ => old >= argument,
+        }
+    }
+}
+
+fn wake_op(call: &Call<'_>, private: bool) -> SysResult {
+    let (first, second) = (call.arg(0), call.arg(4));
+    let op = WakeOp::decode(call.arg(5) as u32)?;
+    let (one, two) = (key(call, first, private)?, key(call, second, private)?);
+    let mut old = usermem::read::<u32>(second)?;
+    loop {
+        match uaccess::compare_exchange_u32(second, old, op.apply(old)) {
+            Some(found) if found == old => break,
+            Some(found) => old = found,
+            None => call
+                .thread
+                .mm()
+                .ok_or(Errno::EFAULT)?
+                .fault_in(second, 4, true)
+                .map_err(|_| Errno::EFAULT)?,
+        }
+    }
+    let mut woken = futex::wake(one, at_least_one(call.int(2)), BITSET_ANY);
+    if op.holds(old) {
+        woken += futex::wake(two, at_least_one(call.int(3)), BITSET_ANY);
+    }
+    Ok(woken as u64)
+}

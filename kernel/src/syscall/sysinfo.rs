@@ -1,0 +1,310 @@
+//! Calls about the whole system, and on processors.
+
+use core::sync::atomic::{Ordering, fence};
+
+use fs::{Cap, Errno, Result};
+
+use super::{Call, Plain, SysResult};
+use crate::arch::{power, smp};
+use crate::process::{Thread, table};
+use crate::usermem;
+use crate::{mm, random, task, timekeeping, uts};
+
+/// The calls of this area.
+pub const CALLS: &[(u16, Plain)] = &[
+    (63, uname),
+    (99, sysinfo),
+    (142, sched_setparam),
+    (143, sched_getparam),
+    (144, sched_setscheduler),
+    (145, sched_getscheduler),
+    (146, sched_get_priority_max),
+    (147, sched_get_priority_min),
+    (148, sched_rr_get_interval),
+    (169, reboot),
+    (170, sethostname),
+    (171, setdomainname),
+    (203, sched_setaffinity),
+    (204, sched_getaffinity),
+    (309, getcpu),
+    (318, getrandom),
+    (324, membarrier),
+];
+
+fn uname(call: &mut Call<'_>) -> SysResult {
+    const FIELD: usize = 65;
+    let mut names = [0u8; FIELD * 6];
+    let host = uts::HOSTNAME.get();
+    let domain = uts::DOMAINNAME.get();
+    let fields: [&[u8]; 6] = [
+        uts::SYSNAME.as_bytes(),
+        &host,
+        uts::RELEASE.as_bytes(),
+        uts::VERSION.as_bytes(),
+        uts::MACHINE.as_bytes(),
+        &domain,
+    ];
+    for (n, field) in fields.into_iter().enumerate() {
+        let len = field.len().min(FIELD - 1);
+        names[n * FIELD..n * FIELD + len].copy_from_slice(&field[..len]);
+    }
+    usermem::write_bytes(call.arg(0), &names)?;
+    Ok(0)
+}
+
+fn set_name(call: &Call<'_>, name: &uts::Name) -> SysResult {
+    if !call.thread.cred().capable(Cap::SysAdmin) {
+        return Err(Errno::EPERM.into());
+    }
+    let len = call.int(1);
+    if len < 0 || len as usize > uts::NAME_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut bytes = [0; uts::NAME_MAX];
+    let bytes = &mut bytes[..len as usize];
+    usermem::read_bytes(call.arg(0), bytes)?;
+    name.set(bytes)?;
+    Ok(0)
+}
+
+fn sethostname(call: &mut Call<'_>) -> SysResult {
+    set_name(call, &uts::HOSTNAME)
+}
+
+fn setdomainname(call: &mut Call<'_>) -> SysResult {
+    set_name(call, &uts::DOMAINNAME)
+}
+
+fn sysinfo(call: &mut Call<'_>) -> SysResult {
+    let frames = mm::page_alloc::stats();
+    let page = mm::PAGE_SIZE as u64;
+    let loads = task::load::averages();
+    let mut bytes = [0u8; 112];
+    let mut put = |at: usize, value: u64| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    put(0, timekeeping::monotonic_ns() / 1_000_000_000);
+    for (n, load) in loads.into_iter().enumerate() {
+        put(8 + n * 8, load << (16 - task::load::LOAD_SHIFT));
+    }
+    put(32, frames.total as u64 * page);
+    put(40, frames.free as u64 * page);
+    let threads = table::lock().thread_count().min(usize::from(u16::MAX)) as u16;
+    bytes[80..82].copy_from_slice(&threads.to_le_bytes());
+    bytes[104..108].copy_from_slice(&1u32.to_le_bytes());
+    usermem::write_bytes(call.arg(0), &bytes)?;
+    Ok(0)
+}
+
+fn getcpu(call: &mut Call<'_>) -> SysResult {
+    if call.arg(0) != 0 {
+        usermem::write(call.arg(0), &executor::cpu::id())?;
+    }
+    if call.arg(1) != 0 {
+        usermem::write(call.arg(1), &0u32)?;
+    }
+    Ok(0)
+}
+
+fn getrandom(call: &mut Call<'_>) -> SysResult {
+    const NONBLOCK: u32 = 1;
+    const RANDOM: u32 = 2;
+    const INSECURE: u32 = 4;
+    let flags = call.arg(2) as u32;
+    if flags & !(NONBLOCK | RANDOM | INSECURE) != 0
+        || flags & (RANDOM | INSECURE) == RANDOM | INSECURE
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    let len = call.arg(1).min(usermem::RW_MAX as u64);
+    let mut chunk = [0; 256];
+    let mut done = 0;
+    while done < len {
+        let step = (len - done).min(chunk.len() as u64) as usize;
+        random::fill(&mut chunk[..step]);
+        if let Err(e) = usermem::write_bytes(call.arg(0).wrapping_add(done), &chunk[..step]) {
+            return if done == 0 { Err(e.into()) } else { Ok(done) };
+        }
+        done += step as u64;
+        if done.is_multiple_of(4096) && call.thread.signal_pending() {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+fn reboot(call: &mut Call<'_>) -> SysResult {
+    const MAGIC1: u64 = 0xfee1_dead;
+    const MAGIC2: [u64; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    const RESTART: u32 = 0x0123_4567;
+    const HALT: u32 = 0xcdef_0123;
+    const CAD_ON: u32 = 0x89ab_cdef;
+    const CAD_OFF: u32 = 0;
+    const POWER_OFF: u32 = 0x4321_fedc;
+    const RESTART2: u32 = 0xa1b2_c3d4;
+    if !call.thread.cred().capable(Cap::SysBoot) {
+        return Err(Errno::EPERM.into());
+    }
+    if call.arg(0) & 0xffff_ffff != MAGIC1 || !MAGIC2.contains(&(call.arg(1) & 0xffff_ffff)) {
+        return Err(Errno::EINVAL.into());
+    }
+    match call.arg(2) as u32 {
+        CAD_ON | CAD_OFF => Ok(0),
+        RESTART | RESTART2 => {
+            log::error!("reboot: Restarting system");
+            power::reset()
+        }
+        HALT => {
+            log::error!("reboot: System halted");
+            crate::arch::halt_forever()
+        }
+        POWER_OFF => {
+            log::error!("reboot: Power down");
+            power::poweroff()
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+// Scheduling: every thread is of the fair class so far.
+
+/// The thread with number `tid`, or the caller for 0.
+fn thread_of(call: &Call<'_>, tid: i32) -> Result<alloc::sync::Arc<Thread>> {
+    match tid {
+        0 => Ok(call.thread.clone()),
+        tid if tid < 0 => Err(Errno::EINVAL),
+        tid => table::lock().thread(tid).cloned().ok_or(Errno::ESRCH),
+    }
+}
+
+const SCHED_OTHER: i32 = 0;
+const SCHED_FIFO: i32 = 1;
+const SCHED_RR: i32 = 2;
+const SCHED_BATCH: i32 = 3;
+const SCHED_IDLE: i32 = 5;
+const SCHED_DEADLINE: i32 = 6;
+
+fn sched_getscheduler(call: &mut Call<'_>) -> SysResult {
+    thread_of(call, call.int(0))?;
+    Ok(SCHED_OTHER as u64)
+}
+
+fn sched_setscheduler(call: &mut Call<'_>) -> SysResult {
+    const RESET_ON_FORK: i32 = 0x4000_0000;
+    let policy = call.int(1) & !RESET_ON_FORK;
+    if call.arg(2) == 0 || call.int(1) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let priority = usermem::read::<i32>(call.arg(2))?;
+    thread_of(call, call.int(0))?;
+    match policy {
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE if priority == 0 => Ok(0),
+        // Real-time classes come with the scheduler's own calls.
+        SCHED_FIFO | SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM.into()),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+fn sched_getparam(call: &mut Call<'_>) -> SysResult {
+    if call.arg(1) == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    thread_of(call, call.int(0))?;
+    usermem::write(call.arg(1), &0i32)?;
+    Ok(0)
+}
+
+fn sched_setparam(call: &mut Call<'_>) -> SysResult {
+    if call.arg(1) == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let priority = usermem::read::<i32>(call.arg(1))?;
+    thread_of(call, call.int(0))?;
+    if priority == 0 {
+        Ok(0)
+    } else {
+        Err(Errno::EINVAL.into())
+    }
+}
+
+fn sched_get_priority_max(call: &mut Call<'_>) -> SysResult {
+    match call.int(0) {
+        SCHED_FIFO | SCHED_RR => Ok(99),
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+fn sched_get_priority_min(call: &mut Call<'_>) -> SysResult {
+    sched_get_priority_max(call).map(|max| max.min(1))
+}
+
+fn sched_rr_get_interval(call: &mut Call<'_>) -> SysResult {
+    thread_of(call, call.int(0))?;
+    // The slice of a fair task.
+    super::time::write_timespec(call.arg(1), 4_000_000)?;
+    Ok(0)
+}
+
+/// Number of processors.
+fn cpus() -> usize {
+    smp::cpu_count() as usize
+}
+
+/// Bytes of the mask of processors: whole words.
+fn mask_len() -> usize {
+    (executor::cpu::MAX_CPUS / 8)
+        .next_multiple_of(8)
+        .min(cpus().div_ceil(64) * 8)
+}
+
+fn sched_getaffinity(call: &mut Call<'_>) -> SysResult {
+    let len = call.arg(1) as usize;
+    if len * 8 < cpus() || !len.is_multiple_of(8) {
+        return Err(Errno::EINVAL.into());
+    }
+    thread_of(call, call.int(0))?;
+    let mut mask = [0u8; executor::cpu::MAX_CPUS / 8];
+    for cpu in 0..cpus() {
+        mask[cpu / 8] |= 1 << (cpu % 8);
+    }
+    let len = len.min(mask_len());
+    usermem::write_bytes(call.arg(2), &mask[..len])?;
+    Ok(len as u64)
+}
+
+fn sched_setaffinity(call: &mut Call<'_>) -> SysResult {
+    let thread = thread_of(call, call.int(0))?;
+    let mut mask = [0u8; executor::cpu::MAX_CPUS / 8];
+    let len = (call.arg(1) as usize).min(mask.len());
+    usermem::read_bytes(call.arg(2), &mut mask[..len])?;
+    let (mine, theirs) = (call.thread.cred(), thread.cred());
+    if mine.euid != theirs.euid && mine.euid != theirs.uid && !mine.capable(Cap::SysNice) {
+        return Err(Errno::EPERM.into());
+    }
+    let first = (0..cpus()).find(|cpu| mask[cpu / 8] & 1 << (cpu % 8) != 0);
+    let first = first.ok_or(Errno::EINVAL)?;
+    // Threads stay where they are put, so a mask is met by one of its processors.
+    if let Some(task) = thread.task()
+        && mask[task.cpu() as usize / 8] & 1 << (task.cpu() % 8) == 0
+    {
+        task.migrate(first as u32);
+    }
+    Ok(0)
+}
+
+fn membarrier(call: &mut Call<'_>) -> SysResult {
+    const QUERY: i32 = 0;
+    const GLOBAL: i32 = 1;
+    if call.arg(1) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    match call.int(0) {
+        QUERY => Ok(GLOBAL as u64),
+        GLOBAL => {
+            // Every other CPU passes through an interrupt, which is a barrier there.
+            fence(Ordering::SeqCst);
+            smp::call(smp::online(), &|| fence(Ordering::SeqCst));
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
