@@ -22,7 +22,7 @@ impl EarlyAllocator {
     pub fn new(map: &mut MemoryMap) -> Self {
         let range = map
             .largest_free_below(REACHABLE)
-            .expect("the memory map has no free memory");
+            .expect("too little memory to boot");
         map.take(range);
         Self {
             range,
