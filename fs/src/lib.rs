@@ -47,6 +47,7 @@ pub mod pagefile;
 pub mod pipe;
 pub mod poll;
 pub mod rename;
+pub mod socket;
 pub mod stat;
 pub mod superblock;
 pub mod sync;
@@ -54,6 +55,7 @@ pub mod sync;
 mod test_util;
 pub mod time;
 pub mod tmpfs;
+pub mod unix;
 pub mod user_count;
 pub mod xattr;
 

@@ -260,8 +260,8 @@ pub fn select_fds(
                 Ok(())
             })?;
         }
-        for set in 0..3 {
-            sets.ready[set][word] = ready[set];
+        for (set, bits) in sets.ready.iter_mut().zip(ready) {
+            set[word] = bits;
         }
         if table.as_deref().is_some_and(PollTable::failed) {
             return Err(Errno::ENOMEM);
