@@ -11,8 +11,10 @@ pub mod fd;
 pub mod futex;
 pub mod ids;
 pub mod mm;
+pub mod mount;
 pub mod path;
 pub mod pipe;
+pub mod poll;
 pub mod process;
 pub mod rw;
 pub mod signal;
@@ -122,8 +124,10 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     futex::CALLS,
     ids::CALLS,
     mm::CALLS,
+    mount::CALLS,
     path::CALLS,
     pipe::CALLS,
+    poll::CALLS,
     process::CALLS,
     rw::CALLS,
     signal::CALLS,

@@ -8,7 +8,7 @@ use core::task::Poll;
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, Result};
 
-use super::{Call, Stop, attempt, futex, process, signal, time};
+use super::{Call, Stop, attempt, futex, poll, process, signal, time};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -25,6 +25,8 @@ pub async fn finish(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
 /// The calls that wait for something other than a file.
 async fn own(call: &mut Call<'_>) -> Result<u64> {
     match call.number() {
+        7 | 271 => poll::wait_poll(call).await,
+        23 | 270 => poll::wait_select(call).await,
         24 => {
             executor::yield_now().await;
             Ok(0)
