@@ -302,3 +302,101 @@ impl FdTable {
         self.inner.lock().slots.len().max(64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn file() -> Arc<File> {
+        crate::tmpfs::memfd(b"f", 0, 0, 0, 0).unwrap()
+    }
+
+    #[test]
+    fn limits_and_errors() {
+        let table = FdTable::new();
+        assert_eq!(table.get(0).err(), Some(Errno::EBADF));
+        assert_eq!(table.get(-1).err(), Some(Errno::EBADF));
+        assert_eq!(table.get(i32::MAX).err(), Some(Errno::EBADF));
+        assert_eq!(table.install(file(), false, 0), Err(Errno::EMFILE));
+        assert_eq!(table.install(file(), false, 2), Ok(0));
+        assert_eq!(table.install(file(), true, 2), Ok(1));
+        assert_eq!(table.install(file(), false, 2), Err(Errno::EMFILE));
+        assert_eq!(table.install_from(2, file(), false, 2), Err(Errno::EINVAL));
+        assert_eq!(table.install_from(-1, file(), false, 2), Err(Errno::EINVAL));
+        assert_eq!(table.install_from(100, file(), false, 200), Ok(100));
+        assert_eq!(
+            table.replace(200, file(), false, 200).err(),
+            Some(Errno::EBADF)
+        );
+        assert_eq!(
+            table.replace(-5, file(), false, 200).err(),
+            Some(Errno::EBADF)
+        );
+        assert!(table.replace(1, file(), false, 200).unwrap().is_some());
+        assert_eq!(table.cloexec(1), Ok(false));
+        assert_eq!(table.remove(50).err(), Some(Errno::EBADF));
+        assert_eq!(table.set_cloexec(50, true), Err(Errno::EBADF));
+        assert_eq!(table.install(file(), false, u64::MAX), Ok(2));
+    }
+
+    #[test]
+    fn fork_and_exec() {
+        let table = FdTable::new();
+        for n in 0..40 {
+            table.install(file(), n % 2 == 1, 100).unwrap();
+        }
+        let child = table.duplicate().unwrap();
+        assert!(Arc::ptr_eq(&table.get(7).unwrap(), &child.get(7).unwrap()));
+        assert_ne!(child.id(), table.id());
+        let mut closed = 0;
+        child.close_on_exec(|_| closed += 1);
+        assert_eq!(closed, 20);
+        assert_eq!(child.next_open(1).map(|(fd, _)| fd), Some(2));
+        table.cloexec_range(10, u32::MAX);
+        assert_eq!((table.cloexec(8), table.cloexec(10)), (Ok(false), Ok(true)));
+        table.close_range(3, u32::MAX, drop);
+        assert_eq!(table.next_open(3).map(|(fd, _)| fd), None);
+        assert_eq!(table.install(file(), false, 100), Ok(3));
+    }
+
+    proptest! {
+        #[test]
+        fn the_lowest_free_number_is_given(ops in prop::collection::vec((0u8..4, 0i32..40), 1..150)) {
+            const LIMIT: i32 = 32;
+            let table = FdTable::new();
+            let mut model: BTreeMap<i32, u64> = BTreeMap::new();
+            let lowest = |model: &BTreeMap<i32, u64>, from| (from..).find(|fd| !model.contains_key(fd)).unwrap();
+            for (op, fd) in ops {
+                let file = file();
+                let ino = file.inode().ino();
+                match op {
+                    0 | 1 => {
+                        let from = if op == 0 { 0 } else { fd.min(LIMIT - 1) };
+                        let want = lowest(&model, from);
+                        let got = table.install_from(from, file, false, LIMIT as u64);
+                        if want < LIMIT {
+                            model.insert(want, ino);
+                            prop_assert_eq!(got, Ok(want));
+                        } else {
+                            prop_assert_eq!(got, Err(Errno::EMFILE));
+                        }
+                    }
+                    2 => prop_assert_eq!(table.remove(fd).is_ok(), model.remove(&fd).is_some()),
+                    _ => {
+                        let got = table.replace(fd, file, false, LIMIT as u64);
+                        prop_assert_eq!(got.is_ok(), fd < LIMIT);
+                        if fd < LIMIT {
+                            model.insert(fd, ino);
+                        }
+                    }
+                }
+                for fd in 0..LIMIT {
+                    let found = table.get(fd).ok().map(|f| f.inode().ino());
+                    prop_assert_eq!(found, model.get(&fd).copied());
+                }
+            }
+        }
+    }
+}
