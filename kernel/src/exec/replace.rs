@@ -83,8 +83,9 @@ pub(super) async fn replace(
         let shared = thread.with_shared(|shared| shared.files.replace(files));
         drop(shared);
     }
-    thread.files().close_on_exec(|file| {
-        let _ = crate::syscall::fd::close_file(file);
+    let files = thread.files();
+    files.close_on_exec(|file| {
+        let _ = crate::syscall::fd::close_file(file, files.id());
     });
 
     let old = thread.cred();

@@ -31,7 +31,7 @@ pub async fn finish(thread: &Arc<Thread>) {
     let (files, context) = thread.with_shared(|shared| (shared.files.take(), shared.fs.take()));
     if let Some(files) = files.and_then(Arc::into_inner) {
         files.close_range(0, u32::MAX, |file| {
-            let _ = crate::syscall::fd::close_file(file);
+            let _ = crate::syscall::fd::close_file(file, files.id());
         });
     }
     drop(context);

@@ -1,4 +1,4 @@
-//! The rarer commands of `fcntl(2)`: pipes, seals, owners.
+//! The rarer commands of `fcntl(2)`: pipes, seals, locks.
 
 use alloc::sync::Arc;
 
@@ -7,7 +7,7 @@ use fs::pagefile::seal;
 use fs::pipe::pipe_of;
 use fs::{Errno, File};
 
-use super::{Call, SysResult};
+use super::{Call, SysResult, lock};
 
 const F_SETPIPE_SZ: i32 = 1031;
 const F_GETPIPE_SZ: i32 = 1032;
@@ -29,6 +29,7 @@ pub fn fcntl(call: &Call<'_>, file: &Arc<File>) -> SysResult {
             Ok(u64::from(mapping.seals()))
         }
         F_ADD_SEALS => add_seals(file, arg as u32),
+        command if lock::is_lock_command(command) => lock::fcntl(call, file),
         _ => Err(Errno::EINVAL.into()),
     }
 }

@@ -40,20 +40,15 @@ pub fn install(call: &Call<'_>, file: Arc<File>, cloexec: bool) -> SysResult {
     Ok(call.thread.files().install(file, cloexec, limit(call))? as u64)
 }
 
-/// What `close(2)` of a descriptor does to its file.
-pub fn close_file(file: Arc<File>) -> Result<()> {
-    let result = if file.is_path() {
-        Ok(())
-    } else {
-        file.ops().flush(&file)
-    };
-    drop(file);
-    result
+/// What `close(2)` of a descriptor of the table numbered `table` does to its file.
+pub fn close_file(file: Arc<File>, table: u64) -> Result<()> {
+    file.close(table)
 }
 
 fn close(call: &mut Call<'_>) -> SysResult {
-    let file = call.thread.files().remove(call.int(0))?;
-    close_file(file)?;
+    let files = call.thread.files();
+    let file = files.remove(call.int(0))?;
+    close_file(file, files.id())?;
     Ok(0)
 }
 
@@ -72,7 +67,7 @@ fn close_range(call: &mut Call<'_>) -> SysResult {
         files.cloexec_range(first, last);
     } else {
         files.close_range(first, last, |file| {
-            let _ = close_file(file);
+            let _ = close_file(file, files.id());
         });
     }
     Ok(0)
@@ -87,7 +82,7 @@ fn replace(call: &Call<'_>, from: i32, to: i32, cloexec: bool) -> SysResult {
     let files = call.thread.files();
     let file = files.get(from)?;
     if let Some(old) = files.replace(to, file, cloexec, limit(call))? {
-        let _ = close_file(old);
+        let _ = close_file(old, files.id());
     }
     Ok(to as u64)
 }

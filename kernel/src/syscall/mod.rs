@@ -10,6 +10,7 @@ pub mod fcntl;
 pub mod fd;
 pub mod futex;
 pub mod ids;
+pub mod lock;
 pub mod mm;
 pub mod mount;
 pub mod path;
@@ -123,6 +124,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     fd::CALLS,
     futex::CALLS,
     ids::CALLS,
+    lock::CALLS,
     mm::CALLS,
     mount::CALLS,
     path::CALLS,

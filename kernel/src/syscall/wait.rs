@@ -8,7 +8,7 @@ use core::task::Poll;
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, Result};
 
-use super::{Call, Stop, attempt, futex, poll, process, signal, time};
+use super::{Call, Stop, attempt, futex, lock, poll, process, signal, time};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -36,6 +36,7 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         56 | 57 | 58 | 435 => process::vfork_wait(call).await,
         59 | 322 => alloc::boxed::Box::pin(process::exec(call)).await,
         61 => process::wait4_wait(call).await,
+        72 | 73 => alloc::boxed::Box::pin(lock::wait(call)).await,
         128 => signal::timedwait(call).await,
         202 => futex::wait(call).await,
         219 => time::restart(call).await,
