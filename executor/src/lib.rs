@@ -54,7 +54,7 @@
 //! | Linux | here |
 //! | --- | --- |
 //! | `request_irq` handler and bottom half | [`irq::IrqEvent`]: `raise` in the handler, `wait().await` in a task |
-//! | `kthread_run`, `kthread_stop` | [`spawn()`], [`JoinHandle::abort`] and awaiting the handle |
+//! | `kthread_run`, `kthread_stop`, `kthread_park` | [`kthread`]; where any await is a good place to end, [`spawn()`] and [`JoinHandle::abort`] |
 //! | `wake_up_process` | [`TaskRef::wake`] |
 //! | `schedule`, `cond_resched` | an `.await`; [`yield_now`] |
 //! | `current` | [`current`] |
@@ -70,6 +70,7 @@
 //! | `hrtimer_start` with a function | [`time::HrTimer`] |
 //! | `sched_setaffinity`, `set_cpus_allowed_ptr` | [`TaskRef::migrate`], and the policy's judgement |
 //! | scheduling class | [`Policy`] |
+//! | workqueue | [`work`] |
 //!
 //! # What it is not
 //!
@@ -92,6 +93,7 @@ mod executor;
 mod facade;
 pub mod irq;
 mod join;
+pub mod kthread;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod mutants;
@@ -102,6 +104,7 @@ mod scope;
 mod spawn;
 pub mod sync;
 pub mod time;
+pub mod work;
 mod yield_now;
 
 pub use executor::{Ended, Executor, Hooks, NoHooks, Started, TaskTag};

@@ -15,6 +15,7 @@ use core::{
 use crate::{
     facade::{AtomicBool, AtomicUsize},
     join::{Aborted, JoinHandle},
+    raw::TaskRef,
     spawn::{SpawnError, Spawner},
     sync::{WaitQueue, Waiter},
 };
@@ -237,6 +238,11 @@ mod pin {
 pub struct ScopedHandle<T>(JoinHandle<Result<T, Aborted>>);
 
 impl<T> ScopedHandle<T> {
+    /// The child's task.
+    pub fn task(&self) -> &TaskRef {
+        self.0.task()
+    }
+
     /// Asks this child alone to stop.
     pub fn abort(&self) {
         self.0.abort();

@@ -254,7 +254,8 @@ fn an_urgent_task_woken_in_a_poll_asks_for_the_cpu() {
             "put busy Done after 0"
         ]
     );
-    drop(urgent);
+    urgent.abort();
+    run(&ex, &trace);
 }
 
 #[test]
@@ -284,6 +285,8 @@ fn messages_reach_the_policy_once_however_often_they_are_sent() {
     task.task().notify_owner();
     run(&ex, &trace);
     expect(&trace, &["update asked running=false"]);
+    task.abort();
+    run(&ex, &trace);
 }
 
 #[test]

@@ -1,0 +1,270 @@
+//! Works, and the queue that starts them.
+
+use alloc::sync::Arc;
+use core::{
+    fmt,
+    future::{Future, poll_fn},
+    task::Poll,
+};
+
+use super::slots::Slots;
+use crate::{
+    raw::TaskRef,
+    scope::Scope,
+    spawn::{SpawnError, Spawner},
+    sync::{SpinLockIrq, WaitQueue},
+};
+
+/// A queue of works: how many are under way at a time, and in what order they start.
+#[derive(Debug)]
+pub struct WorkQueue {
+    shared: Arc<Shared>,
+    /// Holds the works' tasks.
+    scope: Scope,
+}
+
+pub(super) struct Shared {
+    slots: SpinLockIrq<Slots>,
+    /// Woken when a work ends or is cancelled.
+    settled: WaitQueue,
+}
+
+impl Shared {
+    /// Starts what may be started. Called without the lock, which a wake-up does not need.
+    fn start(&self) {
+        while let Some((task, cpu)) = self.slots.with(Slots::start_next) {
+            if let Some(cpu) = cpu {
+                task.migrate(cpu);
+            }
+            task.wake();
+        }
+    }
+
+    /// Waits, in the work's own task, until it is to run.
+    async fn started(&self, slot: usize) {
+        poll_fn(|_| match self.slots.with(|slots| slots.take_start(slot)) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Waits until every request up to `target` has been met or cancelled, of work `slot` or of all.
+    async fn settle(&self, slot: Option<usize>, target: u64) {
+        let settled = || {
+            self.slots
+                .with(|slots| slots.is_settled(slot, target))
+                .then_some(())
+        };
+        self.settled.wait_until(settled).await;
+    }
+
+    /// Makes room for one more work, without allocating under the lock.
+    fn reserve(&self) {
+        let len = self.slots.with(|slots| slots.len());
+        let room = (len + 1).next_power_of_two().max(4);
+        let fresh = Slots::with_room(room);
+        let old = self.slots.with(|slots| slots.move_to(fresh));
+        drop(old);
+    }
+}
+
+impl WorkQueue {
+    /// A queue whose works are up to `max_active` at a time under way.
+    ///
+    /// # Panics
+    /// If that is none.
+    pub fn new(max_active: usize) -> Self {
+        assert!(max_active > 0, "a queue lets some work run");
+        let slots = SpinLockIrq::new(Slots::new(max_active));
+        Self {
+            shared: Arc::new(Shared {
+                slots,
+                settled: WaitQueue::new(),
+            }),
+            scope: Scope::new(),
+        }
+    }
+
+    /// A queue whose works run one after the other, in the order in which they were queued.
+    pub fn ordered() -> Self {
+        Self::new(1)
+    }
+
+    /// Makes a work: what `make` gives is run once for each time that the work is queued and started.
+    ///
+    /// A work never runs twice at a time. Dropping it cancels it: its future is dropped at the await where it stands.
+    ///
+    /// # Context
+    /// Task: the work's task is allocated here.
+    /// # Errors
+    /// As [`Spawner::try_spawn`].
+    pub fn work<M, F>(&self, spawner: Spawner, mut make: M) -> Result<Work, SpawnError<()>>
+    where
+        M: FnMut() -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let slot = loop {
+            match self.shared.slots.with(Slots::add) {
+                Some(slot) => break slot,
+                None => self.shared.reserve(),
+            }
+        };
+        let seat = Seat {
+            shared: Arc::clone(&self.shared),
+            slot,
+        };
+        let run = async move {
+            let seat = seat;
+            loop {
+                seat.shared.started(seat.slot).await;
+                make().await;
+                seat.done();
+            }
+        };
+        let spawned = self.scope.try_spawn(spawner, run);
+        let handle = spawned.map_err(|e| SpawnError {
+            future: (),
+            kind: e.kind,
+        })?;
+        let task = handle.task().clone();
+        handle.detach();
+        self.shared
+            .slots
+            .with(|slots| slots.set_task(slot, task.clone()));
+        Ok(Work {
+            shared: Arc::clone(&self.shared),
+            slot,
+            task,
+        })
+    }
+
+    /// Waits until all that was queued before this call has run or was cancelled.
+    pub async fn flush(&self) {
+        let target = self.shared.slots.with(|slots| slots.last());
+        self.shared.settle(None, target).await;
+    }
+
+    /// Waits until nothing is queued, and meanwhile refuses all but what the queue's own works queue.
+    ///
+    /// # Cancel safety
+    /// Dropping the future lets new works in again.
+    pub async fn drain(&self) {
+        struct Draining<'a>(&'a Shared);
+        impl Drop for Draining<'_> {
+            fn drop(&mut self) {
+                self.0.slots.with(|slots| slots.set_draining(false));
+            }
+        }
+        self.shared.slots.with(|slots| slots.set_draining(true));
+        let _draining = Draining(&self.shared);
+        self.shared.settle(None, u64::MAX).await;
+    }
+
+    /// Drains the queue and ends its works' tasks.
+    pub async fn destroy(self) {
+        self.drain().await;
+        self.scope.end().await;
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("works", &self.slots.with(|s| s.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A work's place in its queue, held by its task.
+struct Seat {
+    shared: Arc<Shared>,
+    slot: usize,
+}
+
+impl Seat {
+    /// A run is over.
+    fn done(&self) {
+        self.shared.slots.with(|slots| slots.done(self.slot));
+        self.shared.settled.wake_all();
+        self.shared.start();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let task = self.shared.slots.with(|slots| slots.remove(self.slot));
+        drop(task);
+        self.shared.settled.wake_all();
+        self.shared.start();
+    }
+}
+
+/// Something to be done later, again and again.
+#[derive(Debug)]
+pub struct Work {
+    shared: Arc<Shared>,
+    slot: usize,
+    task: TaskRef,
+}
+
+impl Work {
+    /// Asks for a run. False if one is queued already: several requests before a run starts are one.
+    ///
+    /// # Context
+    /// Any.
+    pub fn queue(&self) -> bool {
+        self.request(None)
+    }
+
+    /// As [`Work::queue`], to run on CPU `cpu`.
+    ///
+    /// # Context
+    /// Any.
+    pub fn queue_on(&self, cpu: u32) -> bool {
+        self.request(Some(cpu))
+    }
+
+    fn request(&self, cpu: Option<u32>) -> bool {
+        let by = crate::current().map(|task| task.id());
+        if !self
+            .shared
+            .slots
+            .with(|slots| slots.queue(self.slot, cpu, by))
+        {
+            return false;
+        }
+        self.shared.start();
+        true
+    }
+
+    /// Whether a run is queued and has not started.
+    pub fn is_queued(&self) -> bool {
+        self.shared.slots.with(|slots| slots.is_queued(self.slot))
+    }
+
+    /// Waits until the runs asked for before this call are over.
+    pub async fn flush(&self) {
+        let target = self.shared.slots.with(|slots| slots.last());
+        self.shared.settle(Some(self.slot), target).await;
+    }
+
+    /// Takes back a run that has not started, and waits until one under way is over. True if one was taken back.
+    ///
+    /// Not from within the work itself, which would wait for itself.
+    pub async fn cancel(&self) -> bool {
+        let was_queued = self.shared.slots.with(|slots| slots.cancel(self.slot));
+        if was_queued {
+            self.shared.settled.wake_all();
+        }
+        self.flush().await;
+        was_queued
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.shared.slots.with(|slots| slots.cancel(self.slot));
+        self.task.abort();
+    }
+}
