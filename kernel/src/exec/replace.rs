@@ -70,6 +70,7 @@ pub(super) async fn replace(
         signals.altstack = AltStack::default();
     }
 
+    process.delete_timers();
     // The old memory is still there: tell those who share it.
     futex::thread_exit(thread);
     let old = process.replace_mm(Some(ready.space.clone()));

@@ -15,7 +15,7 @@ use super::exit;
 use super::family::{Family, Life};
 use super::pid::Pid;
 use super::process::Process;
-use super::rlimit::Resource;
+use super::rlimit::{RLIM_INFINITY, Resource};
 use super::table::{self, TaskTable};
 use super::thread::{STATE_FORKED, Shared, Thread, VforkDone};
 use crate::arch::thread::Machine;
@@ -179,6 +179,10 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
     } else {
         add_process(parent, shared, machine, flags, exit_signal)?
     };
+    if space.is_some() && thread.process().rlimits.lock().get(Resource::Cpu).cur != RLIM_INFINITY {
+        // The limit on processor time is inherited, and watched for in the child as well.
+        let _ = thread.process().start_timers();
+    }
     let child = &*thread;
     child
         .nice

@@ -53,6 +53,7 @@ pub async fn finish(thread: &Arc<Thread>) {
             terminal.disassociate(&session);
         }
         drop(process.replace_mm(None));
+        process.timers.end();
     }
     leave(&process, thread);
 }

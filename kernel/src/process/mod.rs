@@ -35,6 +35,8 @@ pub mod clone;
 #[cfg(target_os = "none")]
 pub mod oom;
 #[cfg(target_os = "none")]
+pub mod timers;
+#[cfg(target_os = "none")]
 pub mod wait;
 
 #[cfg(target_os = "none")]

@@ -135,6 +135,8 @@ pub struct Process {
     pub accounts: SpinLock<Accounts>,
     /// The program.
     pub image: SpinLock<Image>,
+    /// Timers that send signals.
+    pub timers: super::timers::Timers,
     /// `PR_SET_CHILD_SUBREAPER`.
     pub subreaper: AtomicBool,
     /// Whether an ancestor may be a subreaper.
@@ -181,6 +183,7 @@ impl Process {
             thread_left: WaitQueue::new(),
             accounts: SpinLock::new(Accounts::default()),
             image: SpinLock::new(Image::default()),
+            timers: super::timers::Timers::default(),
             subreaper: AtomicBool::new(false),
             has_subreaper: AtomicBool::new(false),
             live: AtomicU32::new(0),

@@ -173,6 +173,9 @@ fn step(thread: &Arc<Thread>, regs: &mut UserRegs) -> Step {
                 }
             }
             Taken::Handler(action, info) => {
+                if info.code == super::info::SI_TIMER {
+                    thread.process().timer_delivered(&info);
+                }
                 restart(thread, regs, Some(&action));
                 if run_handler(thread, regs, &action, &info).is_err() {
                     bad_frame(thread, info.signo);
@@ -398,6 +401,12 @@ pub fn take_pending(thread: &Thread, set: SigSet) -> Option<SigInfo> {
     let info = signals.pending.take(set).or_else(|| state.shared.take(set));
     if info.is_some() {
         refresh(state, thread);
+    }
+    drop(guard);
+    if let Some(info) = info
+        && info.code == super::info::SI_TIMER
+    {
+        thread.process().timer_delivered(&info);
     }
     info
 }

@@ -201,6 +201,23 @@ impl Pending {
         }
     }
 
+    /// Changes what came with the first entry that `wanted` picks; false if there is none.
+    pub fn update(
+        &mut self,
+        wanted: impl Fn(&SigInfo) -> bool,
+        change: impl FnOnce(&mut SigInfo),
+    ) -> bool {
+        let mut index = self.head;
+        while let Some(slot) = self.slots.get_mut(index as usize) {
+            if wanted(&slot.info) {
+                change(&mut slot.info);
+                return true;
+            }
+            index = slot.next;
+        }
+        false
+    }
+
     /// What is queued, in order.
     pub fn iter(&self) -> impl Iterator<Item = &SigInfo> {
         let mut next = self.head;

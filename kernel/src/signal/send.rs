@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use fs::{Cap, Credentials, Errno};
 
-use super::info::{SI_KERNEL, SI_USER};
+use super::info::{SI_KERNEL, SI_TIMER, SI_USER};
 use super::pending::{self, Pushed};
 use super::state::SignalState;
 use super::{DefaultAction, SigAction, SigInfo, SigSet, Signal, job};
@@ -119,6 +119,69 @@ pub fn send_locked(target: Target<'_>, signal: Signal, info: &SigInfo) -> Result
     process.signal_wait.wake_all();
     drop((account, store));
     Ok(followup)
+}
+
+/// Keeps a slot in the queue of `target` for a timer.
+///
+/// # Errors
+/// `EAGAIN` if there is no memory for it.
+pub fn reserve(target: Target<'_>) -> Result<(), Errno> {
+    let mut store = None;
+    loop {
+        let mut state = target.process().signals.lock();
+        if let Some(new) = store.take() {
+            store = Some(queue(&mut state, target).grow(new));
+        }
+        if queue(&mut state, target).reserve() {
+            return Ok(());
+        }
+        let wants = queue(&mut state, target).wants();
+        drop(state);
+        store = Some(pending::store(wants).ok_or(Errno::EAGAIN)?);
+    }
+}
+
+/// Gives back the slot of timer `id`, and takes its signal out of the queue.
+pub fn unreserve(target: Target<'_>, id: i32) {
+    let mut state = target.process().signals.lock();
+    queue(&mut state, target).unreserve(|info| info.code == SI_TIMER && info.pid() == id);
+}
+
+/// Sends the signal of timer `id`, which has expired `passed` times and holds a reserved slot. While an earlier one is
+/// still queued, that one counts for all.
+///
+/// # Context
+/// Task; takes the signal lock. Does not allocate.
+pub fn send_timer(target: Target<'_>, signal: Signal, id: i32, value: u64, passed: u64) {
+    let process = target.process();
+    let mut state = process.signals.lock();
+    let Some(first) = state.threads.first().cloned() else {
+        return;
+    };
+    let thread = match target {
+        Target::Process(_) => &first,
+        Target::Thread(thread) => thread,
+    };
+    let followup = job::prepare(&mut state, signal);
+    if state.exit.is_none() && !is_ignored(&mut state, thread, signal, false) {
+        let passed = i32::try_from(passed).unwrap_or(i32::MAX);
+        let queue = queue(&mut state, target);
+        let more = |info: &mut SigInfo| {
+            let overrun = ((info.fields[0] >> 32) as i32).saturating_add(passed);
+            *info = SigInfo::timer(signal, id, overrun, value);
+        };
+        let queued = queue.update(|info| info.code == SI_TIMER && info.pid() == id, more);
+        let merged = !signal.is_realtime() && queue.set().contains(signal);
+        if !queued && !merged {
+            queue.push_reserved(signal, &SigInfo::timer(signal, id, passed - 1, value));
+            complete(&mut state, target, signal);
+        }
+    }
+    drop(state);
+    process.signal_wait.wake_all();
+    if followup == Followup::TellParent {
+        job::tell_parent(process);
+    }
 }
 
 /// The queue that signals for `target` go to.

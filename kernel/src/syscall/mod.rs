@@ -22,6 +22,7 @@ pub mod signal;
 pub mod stat;
 pub mod sysinfo;
 pub mod time;
+pub mod timer;
 pub mod wait;
 
 use alloc::sync::Arc;
@@ -136,6 +137,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     stat::CALLS,
     sysinfo::CALLS,
     time::CALLS,
+    timer::CALLS,
 ]);
 
 /// How often each missing call was asked for.

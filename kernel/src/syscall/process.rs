@@ -460,7 +460,12 @@ fn setsid(call: &mut Call<'_>) -> SysResult {
 const NR_OPEN: u64 = fs::fdtable::NR_OPEN;
 
 /// Gives and sets a limit of `process`.
-fn limit(call: &Call<'_>, process: &Process, resource: u64, new: Option<Rlimit>) -> Result<Rlimit> {
+fn limit(
+    call: &Call<'_>,
+    process: &alloc::sync::Arc<Process>,
+    resource: u64,
+    new: Option<Rlimit>,
+) -> Result<Rlimit> {
     let privileged = call.thread.cred().capable(Cap::SysResource);
     let mut limits = process.rlimits.lock();
     let old = limits.by_number(resource)?;
@@ -476,6 +481,10 @@ fn limit(call: &Call<'_>, process: &Process, resource: u64, new: Option<Rlimit>)
         drop(limits);
         if let Some(space) = process.mm() {
             space.set_limits(for_memory);
+        }
+        if resource == Resource::Cpu as u64 {
+            process.start_timers()?;
+            process.timers.changed();
         }
     }
     Ok(old)
