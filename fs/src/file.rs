@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use executor::time::Instant;
 
@@ -252,6 +252,14 @@ pub enum Positioning {
     Stream,
 }
 
+/// Open descriptions there are.
+static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns how many open descriptions there are (`/proc/sys/fs/file-nr`).
+pub fn open_count() -> usize {
+    OPEN_FILES.load(Ordering::Relaxed)
+}
+
 /// An open description: what `dup` and `fork` share.
 pub struct File {
     ops: Arc<dyn FileOps>,
@@ -305,6 +313,7 @@ impl File {
             mode |= MODE_STRIP;
         }
         let flags = AtomicU32::new(flags & !OPEN_ONLY);
+        OPEN_FILES.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(File {
             ops,
             path,
@@ -587,6 +596,7 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         locks::release_file(self);
+        OPEN_FILES.fetch_sub(1, Ordering::Relaxed);
         self.epolls.file_gone(self);
         if self.mode & MODE_PATH == 0 {
             let ops = self.ops.clone();

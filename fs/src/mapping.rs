@@ -39,6 +39,14 @@ pub trait Account: Send + Sync {
     fn uncharge(&self, pages: u64);
 }
 
+/// Pages of all files together.
+static CACHED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many pages files have in memory (`Cached` of `/proc/meminfo`).
+pub fn cached_pages() -> u64 {
+    CACHED.load(Ordering::Relaxed)
+}
+
 /// The page cache of one file: its size, and the pages by index.
 pub struct Mapping {
     /// Written with `tree` locked.
@@ -151,12 +159,15 @@ impl Mapping {
     }
 
     fn charge(&self, pages: u64) -> Result<()> {
-        self.account
-            .as_ref()
-            .map_or(Ok(()), |account| account.charge(pages))
+        if let Some(account) = &self.account {
+            account.charge(pages)?;
+        }
+        CACHED.fetch_add(pages, Ordering::Relaxed);
+        Ok(())
     }
 
     fn uncharge(&self, pages: u64) {
+        CACHED.fetch_sub(pages, Ordering::Relaxed);
         if let Some(account) = &self.account {
             account.uncharge(pages);
         }

@@ -31,6 +31,8 @@ pub mod panic;
 pub mod printk;
 pub mod process;
 #[cfg(target_os = "none")]
+pub mod procfs;
+#[cfg(target_os = "none")]
 pub mod pseudofs;
 pub mod random;
 pub mod signal;

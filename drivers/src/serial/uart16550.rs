@@ -133,9 +133,8 @@ impl<R: Registers> Uart16550<R> {
         line.set(LineControl::STICK, flags.contains(ControlFlags::CMSPAR));
         let baud = termios.output_baud();
         let mut chip = self.chip.lock();
-        if baud > 0 {
-            let divisor = (CLOCK_HZ.saturating_add(baud / 2) / baud).clamp(1, 0xffff) as u16;
-            let [low, high] = divisor.to_le_bytes();
+        if let Some(divisor) = CLOCK_HZ.saturating_add(baud / 2).checked_div(baud) {
+            let [low, high] = (divisor.clamp(1, 0xffff) as u16).to_le_bytes();
             self.registers
                 .write(Register::LineControl, (line | LineControl::DLAB).bits());
             self.registers.write(Register::Data, low);

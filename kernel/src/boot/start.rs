@@ -130,6 +130,9 @@ async fn main() {
     }
     crate::tty::init();
     crate::process::oom::init();
+    if let Err(error) = crate::procfs::init() {
+        log::error!("procfs: {error}");
+    }
     #[cfg(feature = "ktest")]
     super::tests::run().await;
     #[cfg(not(feature = "ktest"))]

@@ -321,6 +321,9 @@ fn add_process(
         Ordering::Relaxed,
     );
     *process.image.lock() = image;
+    process
+        .oom_score_adj
+        .store(own.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
     let process = Arc::new(process);
     let thread = first_thread(&process, shared, machine);
     {

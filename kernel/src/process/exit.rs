@@ -101,6 +101,7 @@ fn leave(process: &Arc<Process>, thread: &Arc<Thread>) {
             shared.cred.uid
         });
         process.last_uid.store(uid, Ordering::Relaxed);
+        *process.last_comm.lock() = thread.comm();
         pass_on_children(&mut table, process, thread, last, &mut news, &mut gone);
         if last {
             end_process(&mut table, process, thread, &mut news, &mut gone);

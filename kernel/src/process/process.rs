@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI16, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use executor::sync::{SpinLock, WaitQueue};
 use executor::time::Instant;
@@ -12,7 +12,7 @@ use super::guarded::Guarded;
 use super::pid::Pid;
 use super::rlimit::{Resource, Rlimits};
 use super::table::TaskTable;
-use super::thread::Usage;
+use super::thread::{COMM_LEN, Usage};
 use crate::mm::AddressSpace;
 use crate::process::Thread;
 use crate::signal::state::{SigHand, SignalState};
@@ -145,6 +145,10 @@ pub struct Process {
     pub(super) live: AtomicU32,
     /// The real user id of the last thread, once there is none.
     pub(super) last_uid: AtomicU32,
+    /// The command name of the last thread, once there is none.
+    pub last_comm: SpinLock<[u8; COMM_LEN]>,
+    /// What userland adds to its score when memory runs out, in thousandths (`/proc/PID/oom_score_adj`).
+    pub oom_score_adj: AtomicI16,
     /// Number of execve(2) calls done, for setpgid(2)'s `EACCES`.
     pub execs: AtomicU32,
     /// It has no user memory.
@@ -188,6 +192,8 @@ impl Process {
             has_subreaper: AtomicBool::new(false),
             live: AtomicU32::new(0),
             last_uid: AtomicU32::new(0),
+            last_comm: SpinLock::new([0; COMM_LEN]),
+            oom_score_adj: AtomicI16::new(0),
             execs: AtomicU32::new(0),
         }
     }

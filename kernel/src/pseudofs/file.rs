@@ -1,6 +1,5 @@
 //! Open text files.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -8,7 +7,7 @@ use executor::sync::SpinLock;
 use fs::file::Whence;
 use fs::{Errno, File, FileOps, PollEvents, PollTable, Result, Sink, Source};
 
-use super::Text;
+use super::{Out, Text};
 
 /// Most bytes that one write may bring.
 const WRITE_MAX: usize = 4096;
@@ -16,7 +15,7 @@ const WRITE_MAX: usize = 4096;
 /// An open text file: what was made by the read at its beginning is what the later reads go on with.
 pub(super) struct OpenText {
     text: Arc<dyn Text>,
-    made: SpinLock<Option<Arc<str>>>,
+    made: SpinLock<Option<Arc<[u8]>>>,
 }
 
 impl OpenText {
@@ -28,14 +27,14 @@ impl OpenText {
     }
 
     /// The text to read from, made anew at the beginning of the file.
-    fn text_at(&self, pos: u64) -> Result<Arc<str>> {
+    fn text_at(&self, pos: u64) -> Result<Arc<[u8]>> {
         let kept = self.made.lock().clone();
         if let Some(kept) = kept.filter(|_| pos > 0) {
             return Ok(kept);
         }
-        let mut out = String::new();
+        let mut out = Out::default();
         self.text.show(&mut out)?;
-        let made: Arc<str> = out.into();
+        let made: Arc<[u8]> = out.into_bytes().into();
         let old = self.made.lock().replace(made.clone());
         drop(old);
         Ok(made)
@@ -47,7 +46,7 @@ impl FileOps for OpenText {
         let text = self.text_at(*pos)?;
         let rest = usize::try_from(*pos)
             .ok()
-            .and_then(|at| text.as_bytes().get(at..))
+            .and_then(|at| text.get(at..))
             .unwrap_or(&[]);
         let want = rest.len().min(buf.remaining());
         let n = buf.put(&rest[..want]);

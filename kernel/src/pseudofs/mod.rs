@@ -7,9 +7,9 @@
 mod dir;
 mod file;
 mod inode;
+mod out;
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 
 use fs::inode::LinkTarget;
@@ -18,6 +18,8 @@ use fs::superblock::SuperOps;
 use fs::{Credentials, Dentry, Errno, File, FileOps, PollEvents, PollTable, Result, SuperBlock};
 
 pub use dir::{Fixed, ListSink};
+pub use out::Out;
+pub(crate) use out::put;
 
 /// A directory.
 pub trait Directory: Send + Sync + 'static {
@@ -42,7 +44,7 @@ pub trait Text: Send + Sync + 'static {
     ///
     /// # Errors
     /// What reading answers instead.
-    fn show(&self, out: &mut String) -> Result<()>;
+    fn show(&self, out: &mut Out) -> Result<()>;
 
     /// Takes what was written in one piece.
     ///
@@ -130,7 +132,7 @@ impl Entry {
     }
 
     /// A file whose text `show` writes.
-    pub fn text(ino: u64, mode: u32, show: fn(&mut String) -> Result<()>) -> Entry {
+    pub fn text(ino: u64, mode: u32, show: fn(&mut Out) -> Result<()>) -> Entry {
         Entry::new(ino, mode, Node::Text(Arc::new(Shown(show))))
     }
 
@@ -156,11 +158,29 @@ impl Entry {
     }
 }
 
-struct Shown(fn(&mut String) -> Result<()>);
+struct Shown(fn(&mut Out) -> Result<()>);
 
 impl Text for Shown {
-    fn show(&self, out: &mut String) -> Result<()> {
+    fn show(&self, out: &mut Out) -> Result<()> {
         (self.0)(out)
+    }
+}
+
+/// A file that is read and written by a function each.
+pub struct Setting {
+    /// Writes its text.
+    pub show: fn(&mut Out) -> Result<()>,
+    /// Takes what was written.
+    pub store: fn(&[u8], &Credentials) -> Result<()>,
+}
+
+impl Text for Setting {
+    fn show(&self, out: &mut Out) -> Result<()> {
+        (self.show)(out)
+    }
+
+    fn store(&self, text: &[u8], cred: &Credentials) -> Result<()> {
+        (self.store)(text, cred)
     }
 }
 
@@ -186,10 +206,6 @@ impl SuperOps for Super {
             namelen: 255,
             ..StatFs::default()
         }
-    }
-
-    fn show_options(&self, out: &mut String) {
-        let _ = out;
     }
 }
 

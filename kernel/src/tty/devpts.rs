@@ -165,6 +165,15 @@ pub(super) fn remove(index: u32) {
     drop(gone);
 }
 
+/// How many pairs there are.
+pub fn count() -> usize {
+    PAIRS
+        .lock()
+        .iter()
+        .filter(|slot| !matches!(slot, Slot::Free))
+        .count()
+}
+
 /// The slave of pair `index`, for opening its node.
 ///
 /// # Errors

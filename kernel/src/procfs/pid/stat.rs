@@ -1,0 +1,228 @@
+//! `stat`, `statm`, `schedstat`: figures for programs. Source: proc(5).
+
+use core::sync::atomic::Ordering;
+
+use fs::Result;
+
+use super::Subject;
+use crate::process::family::Life;
+use crate::process::process::UsageSum;
+use crate::process::rlimit::Resource;
+use crate::process::table;
+use crate::process::thread::STATE_FORKED;
+use crate::procfs::system::TICK_NS;
+use crate::pseudofs::{Out, put};
+use crate::signal::SigSet;
+
+/// `PF_FORKNOEXEC`, `PF_RANDOMIZE`, `PF_EXITING`.
+const PF_FORKNOEXEC: u32 = 0x40;
+const PF_RANDOMIZE: u32 = 0x0040_0000;
+const PF_EXITING: u32 = 0x4;
+/// Priority of nice 0.
+const PRIORITY_DEFAULT: i32 = 20;
+const PAGE: u64 = 4096;
+
+/// Relations of a process, looked up at once.
+struct Relations {
+    ppid: i32,
+    group: i32,
+    session: i32,
+    terminal: u32,
+    foreground: i32,
+    exit_signal: i32,
+    exit_code: i32,
+}
+
+fn relations(subject: &Subject) -> Relations {
+    let (mut relations, session) = {
+        let table = table::lock();
+        let family = subject.process.family(&table);
+        let exit_code = match family.life {
+            Life::Zombie(status) => status.word(),
+            _ => 0,
+        };
+        let relations = Relations {
+            ppid: subject.process.ppid(),
+            group: family.group.id,
+            session: family.group.session.id,
+            terminal: 0,
+            foreground: -1,
+            exit_signal: family.exit_signal.map_or(0, |signal| signal.number()),
+            exit_code,
+        };
+        (relations, family.group.session.clone())
+    };
+    if let Some(terminal) = session.terminal() {
+        relations.terminal = terminal.device();
+        relations.foreground = terminal.foreground_group();
+    }
+    relations
+}
+
+/// Time and events of the subject, and of the children its process has waited for.
+pub(super) fn usage(subject: &Subject) -> (UsageSum, UsageSum) {
+    let own = match &subject.thread {
+        Some(thread) if !subject.whole => {
+            let mut sum = UsageSum::default();
+            sum.add(&thread.usage);
+            sum
+        }
+        _ => subject.process.usage(),
+    };
+    (own, subject.process.accounts.lock().children)
+}
+
+/// Pending, blocked, ignored and caught signals.
+pub(super) struct SignalSets {
+    pub(super) own: SigSet,
+    pub(super) shared: SigSet,
+    pub(super) blocked: SigSet,
+    pub(super) ignored: SigSet,
+    pub(super) caught: SigSet,
+}
+
+pub(super) fn signal_sets(subject: &Subject) -> SignalSets {
+    let state = subject.process.signals.lock();
+    let (own, blocked) = match &subject.thread {
+        Some(thread) => {
+            let signals = thread.signals.get(&state.token);
+            (signals.pending.set(), signals.blocked)
+        }
+        None => (SigSet::EMPTY, SigSet::EMPTY),
+    };
+    let actions = state.sighand.actions.lock();
+    SignalSets {
+        own,
+        shared: state.shared.set(),
+        blocked,
+        ignored: actions.ignored(),
+        caught: actions.caught(),
+    }
+}
+
+pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
+    let relations = relations(subject);
+    let (own, children) = usage(subject);
+    let sets = signal_sets(subject);
+    let space = subject.process.mm();
+    let stats = space
+        .as_ref()
+        .map(|space| space.stats())
+        .unwrap_or_default();
+    let may_look = subject.check_access().is_ok();
+    let layout = space
+        .as_ref()
+        .filter(|_| may_look)
+        .map(|space| space.layout())
+        .unwrap_or_default();
+    let (nice, forked, cpu) = match &subject.thread {
+        Some(thread) => (
+            i32::from(thread.nice.load(Ordering::Relaxed)),
+            thread.bits() & STATE_FORKED != 0,
+            thread.task().map_or(0, |task| task.cpu()),
+        ),
+        None => (0, false, 0),
+    };
+    let flags = PF_RANDOMIZE
+        | if forked { PF_FORKNOEXEC } else { 0 }
+        | if subject.thread.is_none() {
+            PF_EXITING
+        } else {
+            0
+        };
+    let threads = subject.process.signals.lock().threads.len();
+    let ticks = |ns: u64| ns / TICK_NS;
+    put!(out, "{} (", subject.id);
+    out.bytes(&subject.comm());
+    put!(
+        out,
+        ") {} {} {} {} ",
+        subject.state().0,
+        relations.ppid,
+        relations.group,
+        relations.session
+    );
+    put!(
+        out,
+        "{} {} {flags} ",
+        relations.terminal,
+        relations.foreground
+    );
+    put!(
+        out,
+        "{} {} {} {} ",
+        own.minor_faults,
+        children.minor_faults,
+        own.major_faults,
+        children.major_faults
+    );
+    put!(out, "{} {} ", ticks(own.user_ns), ticks(own.system_ns));
+    put!(
+        out,
+        "{} {} ",
+        ticks(children.user_ns),
+        ticks(children.system_ns)
+    );
+    put!(out, "{} {nice} {} 0 ", PRIORITY_DEFAULT + nice, threads);
+    put!(
+        out,
+        "{} {} {} ",
+        ticks(subject.process.start.as_ns()),
+        stats.total * PAGE,
+        stats.rss()
+    );
+    put!(out, "{} ", subject.process.limit(Resource::Rss));
+    let (code, end) = match (&space, may_look) {
+        (None, _) => (0, 0),
+        (Some(_), true) => (layout.start_code, layout.end_code),
+        (Some(_), false) => (1, 1),
+    };
+    put!(out, "{code} {end} {} 0 0 ", layout.start_stack);
+    // Only the first 31 signals; the sets in `status` are whole.
+    let old = |set: SigSet| set.0 & 0x7fff_ffff;
+    put!(
+        out,
+        "{} {} {} {} ",
+        old(sets.own),
+        old(sets.blocked),
+        old(sets.ignored),
+        old(sets.caught)
+    );
+    put!(out, "0 0 0 {} {cpu} 0 0 0 0 0 ", relations.exit_signal);
+    put!(out, "{} {} 0 ", layout.start_data, layout.end_data);
+    put!(
+        out,
+        "{} {} {} {} ",
+        layout.arg_start,
+        layout.arg_end,
+        layout.env_start,
+        layout.env_end
+    );
+    put!(out, "{}\n", if may_look { relations.exit_code } else { 0 });
+    Ok(())
+}
+
+pub(super) fn statm(subject: &Subject, out: &mut Out) -> Result<()> {
+    let stats = subject
+        .process
+        .with_space(|space| space.map(|space| space.stats()))
+        .unwrap_or_default();
+    let shared = stats.rss_file + stats.rss_shmem;
+    put!(
+        out,
+        "{} {} {shared} {} 0 {} 0\n",
+        stats.total,
+        stats.rss(),
+        stats.exec,
+        stats.data + stats.stack
+    );
+    Ok(())
+}
+
+/// Time on a CPU, time waiting for one, turns.
+pub(super) fn schedstat(subject: &Subject, out: &mut Out) -> Result<()> {
+    let task = subject.live()?.task();
+    let run = task.map_or(0, |task| task.run_time().as_nanos() as u64);
+    put!(out, "{run} 0 {}\n", task.map_or(0, |task| task.polls()));
+    Ok(())
+}

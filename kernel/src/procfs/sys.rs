@@ -1,0 +1,333 @@
+//! `/proc/sys`: the kernel's settings, a file each.
+//!
+//! Source: Linux's Documentation/admin-guide/sysctl.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicI64, Ordering};
+
+use conquer_once::noblock::OnceCell;
+use fs::{Cap, Credentials, Errno, Result};
+
+use super::ino;
+use crate::process::table;
+use crate::pseudofs::{Directory, Entry, Fixed, Node, Out, Setting, Text, put};
+use crate::{printk, random, uts};
+
+type Show = fn(&mut Out) -> Result<()>;
+
+/// Collects files and gives out inode numbers.
+struct Builder {
+    next: u64,
+}
+
+impl Builder {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn text(&mut self, name: &'static str, show: Show) -> (&'static str, Entry) {
+        (name, Entry::text(self.number(), 0o444, show))
+    }
+
+    fn setting(
+        &mut self,
+        name: &'static str,
+        show: Show,
+        store: fn(&[u8], &Credentials) -> Result<()>,
+    ) -> (&'static str, Entry) {
+        (
+            name,
+            Entry::new(
+                self.number(),
+                0o644,
+                Node::Text(Arc::new(Setting { show, store })),
+            ),
+        )
+    }
+
+    fn number_file(&mut self, name: &'static str, value: &'static Number) -> (&'static str, Entry) {
+        (
+            name,
+            Entry::new(self.number(), 0o644, Node::Text(Arc::new(value))),
+        )
+    }
+
+    fn dir(
+        &mut self,
+        name: &'static str,
+        entries: Vec<(&'static str, Entry)>,
+    ) -> (&'static str, Entry) {
+        (name, Entry::dir(self.number(), Fixed(entries)))
+    }
+}
+
+/// A number that may be set within bounds, and that only userland looks at so far.
+struct Number {
+    value: AtomicI64,
+    min: i64,
+    max: i64,
+}
+
+impl Number {
+    const fn new(value: i64, min: i64, max: i64) -> Number {
+        Number {
+            value: AtomicI64::new(value),
+            min,
+            max,
+        }
+    }
+}
+
+impl Text for &'static Number {
+    fn show(&self, out: &mut Out) -> Result<()> {
+        put!(out, "{}\n", self.value.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    fn store(&self, text: &[u8], _: &Credentials) -> Result<()> {
+        let value = parse(text)?;
+        if !(self.min..=self.max).contains(&value) {
+            return Err(Errno::EINVAL);
+        }
+        self.value.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn parse(text: &[u8]) -> Result<i64> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+    text.split_ascii_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .ok_or(Errno::EINVAL)
+}
+
+static PANIC: Number = Number::new(0, i32::MIN as i64, i32::MAX as i64);
+static RANDOMIZE: Number = Number::new(2, 0, 2);
+static SYSRQ: Number = Number::new(438, 0, i32::MAX as i64);
+static CORE_USES_PID: Number = Number::new(0, 0, 1);
+static DMESG_RESTRICT: Number = Number::new(1, 0, 1);
+static KPTR_RESTRICT: Number = Number::new(0, 0, 2);
+static OVERCOMMIT: Number = Number::new(0, 0, 2);
+static OVERCOMMIT_RATIO: Number = Number::new(50, 0, i32::MAX as i64);
+static SWAPPINESS: Number = Number::new(60, 0, 200);
+static MAX_MAP_COUNT: Number = Number::new(65530, 0, i32::MAX as i64);
+static MMAP_MIN_ADDR: Number = Number::new(65536, 0, i64::MAX);
+static DIRTY_RATIO: Number = Number::new(20, 0, 100);
+static DIRTY_BACKGROUND: Number = Number::new(10, 0, 100);
+static FILE_MAX: Number = Number::new(i64::MAX, 0, i64::MAX);
+static NR_OPEN: Number = Number::new(1_048_576, 64, 2_147_483_584);
+static PIPE_MAX: Number = Number::new(1_048_576, 4096, 1 << 31);
+static PROTECTED_HARDLINKS: Number = Number::new(1, 0, 1);
+static PROTECTED_SYMLINKS: Number = Number::new(1, 0, 1);
+static INOTIFY_INSTANCES: Number = Number::new(128, 0, i32::MAX as i64);
+static INOTIFY_EVENTS: Number = Number::new(16384, 0, i32::MAX as i64);
+static INOTIFY_WATCHES: Number = Number::new(65536, 0, i32::MAX as i64);
+static SOMAXCONN: Number = Number::new(4096, 0, 65535);
+
+/// The whole tree.
+pub(super) fn tree() -> impl Directory {
+    let mut b = Builder { next: ino::SYS };
+    let kernel = kernel(&mut b);
+    let vm = Vec::from([
+        b.setting("drop_caches", |out| number(out, 0), drop_caches),
+        b.number_file("dirty_background_ratio", &DIRTY_BACKGROUND),
+        b.number_file("dirty_ratio", &DIRTY_RATIO),
+        b.number_file("max_map_count", &MAX_MAP_COUNT),
+        b.text("min_free_kbytes", min_free),
+        b.number_file("mmap_min_addr", &MMAP_MIN_ADDR),
+        b.number_file("overcommit_memory", &OVERCOMMIT),
+        b.number_file("overcommit_ratio", &OVERCOMMIT_RATIO),
+        b.number_file("swappiness", &SWAPPINESS),
+    ]);
+    let inotify = Vec::from([
+        b.number_file("max_queued_events", &INOTIFY_EVENTS),
+        b.number_file("max_user_instances", &INOTIFY_INSTANCES),
+        b.number_file("max_user_watches", &INOTIFY_WATCHES),
+    ]);
+    let files = Vec::from([
+        b.text("dentry-state", dentry_state),
+        b.number_file("file-max", &FILE_MAX),
+        b.text("file-nr", file_nr),
+        b.dir("inotify", inotify),
+        b.number_file("nr_open", &NR_OPEN),
+        b.text("overflowgid", |out| number(out, 65534)),
+        b.text("overflowuid", |out| number(out, 65534)),
+        b.number_file("pipe-max-size", &PIPE_MAX),
+        b.number_file("protected_hardlinks", &PROTECTED_HARDLINKS),
+        b.number_file("protected_symlinks", &PROTECTED_SYMLINKS),
+    ]);
+    let core = Vec::from([b.number_file("somaxconn", &SOMAXCONN)]);
+    let net = Vec::from([b.dir("core", core)]);
+    let top = Vec::from([
+        b.dir("fs", files),
+        b.dir("kernel", kernel),
+        b.dir("net", net),
+        b.dir("vm", vm),
+    ]);
+    Fixed(top)
+}
+
+fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
+    let random = Vec::from([
+        b.text("boot_id", boot_id),
+        b.text("entropy_avail", |out| {
+            number(out, if random::is_seeded() { 256 } else { 0 })
+        }),
+        b.text("poolsize", |out| number(out, 256)),
+        b.text("uuid", |out| uuid(out, new_uuid())),
+    ]);
+    let pty = Vec::from([
+        b.text("max", |out| number(out, 4096)),
+        b.text("nr", |out| number(out, crate::tty::devpts::count() as i64)),
+        b.text("reserve", |out| number(out, 1024)),
+    ]);
+    Vec::from([
+        b.text("cap_last_cap", |out| number(out, 40)),
+        b.text("core_pattern", |out| line(out, b"core")),
+        b.number_file("core_uses_pid", &CORE_USES_PID),
+        b.number_file("dmesg_restrict", &DMESG_RESTRICT),
+        b.setting(
+            "domainname",
+            |out| line(out, &uts::DOMAINNAME.get()),
+            |text, cred| set_name(&uts::DOMAINNAME, text, cred),
+        ),
+        b.setting(
+            "hostname",
+            |out| line(out, &uts::HOSTNAME.get()),
+            |text, cred| set_name(&uts::HOSTNAME, text, cred),
+        ),
+        b.number_file("kptr_restrict", &KPTR_RESTRICT),
+        b.text("ngroups_max", |out| number(out, 65536)),
+        b.text("osrelease", |out| line(out, uts::RELEASE.as_bytes())),
+        b.text("ostype", |out| line(out, uts::SYSNAME.as_bytes())),
+        b.text("overflowgid", |out| number(out, 65534)),
+        b.text("overflowuid", |out| number(out, 65534)),
+        b.number_file("panic", &PANIC),
+        b.setting(
+            "pid_max",
+            |out| number(out, table::lock().pid_max().into()),
+            set_pid_max,
+        ),
+        b.setting("printk", show_printk, set_printk),
+        b.dir("pty", pty),
+        b.dir("random", random),
+        b.number_file("randomize_va_space", &RANDOMIZE),
+        b.number_file("sysrq", &SYSRQ),
+        b.text("tainted", |out| number(out, 0)),
+        b.text("threads-max", |out| {
+            number(out, table::lock().max_threads() as i64)
+        }),
+        b.text("version", |out| line(out, uts::VERSION.as_bytes())),
+    ])
+}
+
+fn number(out: &mut Out, value: i64) -> Result<()> {
+    put!(out, "{value}\n");
+    Ok(())
+}
+
+fn line(out: &mut Out, text: &[u8]) -> Result<()> {
+    out.bytes(text);
+    out.bytes(b"\n");
+    Ok(())
+}
+
+fn set_name(name: &uts::Name, text: &[u8], cred: &Credentials) -> Result<()> {
+    if !cred.capable(Cap::SysAdmin) {
+        return Err(Errno::EPERM);
+    }
+    let text = text
+        .split(|&b| b == b'\n' || b == 0)
+        .next()
+        .unwrap_or_default();
+    name.set(&text[..text.len().min(uts::NAME_MAX)])
+}
+
+fn set_pid_max(text: &[u8], _: &Credentials) -> Result<()> {
+    let max = i32::try_from(parse(text)?).map_err(|_| Errno::EINVAL)?;
+    table::lock().set_pid_max(max)
+}
+
+/// What is printed: now, by default for a message, the least, by default at boot.
+fn show_printk(out: &mut Out) -> Result<()> {
+    let (least, default) = (printk::MINIMUM_CONSOLE_LEVEL, printk::DEFAULT_CONSOLE_LEVEL);
+    put!(
+        out,
+        "{}\t{}\t{least}\t{default}\n",
+        printk::console_level(),
+        printk::level::WARNING
+    );
+    Ok(())
+}
+
+fn set_printk(text: &[u8], cred: &Credentials) -> Result<()> {
+    if !cred.capable(Cap::SysAdmin) {
+        return Err(Errno::EPERM);
+    }
+    let level = u8::try_from(parse(text)?).map_err(|_| Errno::EINVAL)?;
+    printk::set_console_level(level);
+    Ok(())
+}
+
+/// 1 asks for pages, 2 for names, 3 for both; files in memory have their pages nowhere else, so only names go.
+fn drop_caches(text: &[u8], _: &Credentials) -> Result<()> {
+    match parse(text)? {
+        1 => Ok(()),
+        2 | 3 => {
+            fs::dentry::shrink(usize::MAX);
+            Ok(())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn min_free(out: &mut Out) -> Result<()> {
+    number(out, crate::mm::page_alloc::stats().min as i64 * 4)
+}
+
+fn dentry_state(out: &mut Out) -> Result<()> {
+    put!(out, "{0}\t{0}\t45\t0\t0\t0\n", fs::dentry::entries());
+    Ok(())
+}
+
+fn file_nr(out: &mut Out) -> Result<()> {
+    put!(
+        out,
+        "{}\t0\t{}\n",
+        fs::file::open_count(),
+        FILE_MAX.value.load(Ordering::Relaxed)
+    );
+    Ok(())
+}
+
+/// A random UUID, version 4. Source: RFC 4122, section 4.4.
+fn new_uuid() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
+fn uuid(out: &mut Out, bytes: [u8; 16]) -> Result<()> {
+    for (at, byte) in bytes.into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            put!(out, "-");
+        }
+        put!(out, "{byte:02x}");
+    }
+    put!(out, "\n");
+    Ok(())
+}
+
+fn boot_id(out: &mut Out) -> Result<()> {
+    static BOOT_ID: OnceCell<[u8; 16]> = OnceCell::uninit();
+    if BOOT_ID.try_get().is_err() {
+        // Lost if another was quicker.
+        let _ = BOOT_ID.try_init_once(new_uuid);
+    }
+    uuid(out, *BOOT_ID.try_get().expect("made above"))
+}
