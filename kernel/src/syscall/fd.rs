@@ -4,10 +4,10 @@ use alloc::sync::Arc;
 
 use fs::file::oflag;
 use fs::inode::{S_IFDIR, S_IFREG};
-use fs::{Errno, File, Result};
+use fs::{Errno, File, PollEvents, Result};
 
 use super::rw::CallerMemory;
-use super::{Call, Plain, SysResult};
+use super::{Call, Plain, Stop, SysResult};
 use crate::process::rlimit::Resource;
 use crate::usermem;
 
@@ -204,7 +204,11 @@ fn ioctl(call: &mut Call<'_>) -> SysResult {
             usermem::write(arg, &(left as i32))?;
             Ok(0)
         }
-        _ => Ok(file.ops().ioctl(&file, request, arg, &CallerMemory)?),
+        _ => match file.ops().ioctl(&file, request, arg, &CallerMemory) {
+            // A terminal that has yet to send its output.
+            Err(Errno::EAGAIN) => Err(Stop::NotReady(file, PollEvents::OUT)),
+            other => Ok(other?),
+        },
     }
 }
 

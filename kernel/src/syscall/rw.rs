@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use executor::time::Instant;
 use fs::file::{Whence, oflag};
 use fs::{Errno, File, PollEvents, Result, Sink, Source, UserMemory};
 
@@ -55,7 +56,14 @@ fn on_error(
         };
     }
     let reading = events.contains(PollEvents::IN);
+    let expired = || call.deadline.is_some_and(|end| Instant::now() >= end);
     Next::Return(match e {
+        // The file said how long it waits for more (a terminal's VTIME), and that is over.
+        Errno::EAGAIN if reading && !file.nonblocking() && range.done() == 0 && expired() => file
+            .ops()
+            .read_expired(file, &mut UserSink(range))
+            .map(|n| n as u64)
+            .map_err(Stop::from),
         Errno::EAGAIN if !file.nonblocking() && !(reading && range.done() > 0) => {
             call.done = range.done();
             Err(Stop::NotReady(file.clone(), events))

@@ -1,12 +1,14 @@
 //! The waiting part of system calls.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 
+use executor::time::{Instant, Sleep, sleep_until};
 use fs::poll::{PollTable, Waiters};
-use fs::{Errno, Result};
+use fs::{Errno, PollEvents, Result};
 
 use super::{Call, Stop, attempt, futex, lock, poll, process, signal, time};
 
@@ -53,6 +55,8 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
     let mut stop = stop;
     let mut waiters = pin!(Waiters::new());
     let mut registered = false;
+    let started = Instant::now();
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         loop {
             let Stop::NotReady(file, events) = &stop else {
@@ -85,6 +89,21 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
                         registered = false;
                         continue;
                     }
+                }
+            }
+            if let Stop::NotReady(file, PollEvents::IN) = &stop
+                && let Some(deadline) = file.ops().read_deadline(file, started)
+            {
+                if timer.is_none() || call.deadline != Some(deadline) {
+                    timer = Some(Box::pin(sleep_until(deadline)));
+                    call.deadline = Some(deadline);
+                }
+                if let Some(timer) = &mut timer
+                    && timer.as_mut().poll(cx).is_ready()
+                {
+                    // The next attempt takes what there is.
+                    call.deadline = Some(Instant::ZERO);
+                    continue;
                 }
             }
             if call.thread.signal_pending() {

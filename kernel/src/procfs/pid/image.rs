@@ -4,11 +4,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use fs::inode::LinkTarget;
-use fs::mount::{MountNamespace, Path};
+use fs::mount::Path;
 use fs::{Credentials, Errno, File, FileOps, Result, Sink, Source};
 
 use super::Subject;
 use crate::mm::AddressSpace;
+use crate::mounts::namespace;
 use crate::process::current;
 use crate::process::thread::COMM_LEN;
 use crate::pseudofs::{Link, Node, Out, Special, Text};
@@ -108,13 +109,8 @@ fn place(subject: &Subject, find: fn(&Subject) -> Result<Path>) -> Node {
 
 pub(super) fn exe(subject: &Subject) -> Node {
     place(subject, |subject| {
-        subject
-            .process
-            .image
-            .lock()
-            .exe
-            .clone()
-            .ok_or(Errno::ENOENT)
+        let exe = subject.process.image.lock().exe.clone();
+        Ok(exe.ok_or(Errno::ENOENT)?.file().path().clone())
     })
 }
 
@@ -144,24 +140,15 @@ fn root_of(subject: &Subject) -> Result<Path> {
         .clone())
 }
 
-/// The tree of mounts that `root` is in.
-fn namespace(root: &Path) -> Arc<MountNamespace> {
-    let mut top = root.mount.clone();
-    while let Some((parent, _)) = top.place() {
-        top = parent;
-    }
-    MountNamespace::new(top)
-}
-
 pub(super) fn mounts(subject: &Subject, out: &mut Out) -> Result<()> {
     let root = root_of(subject).map_err(|_| Errno::EINVAL)?;
-    out.string(|text| namespace(&root).show_mounts(&root, text));
+    out.string(|text| namespace().show_mounts(&root, text));
     Ok(())
 }
 
 pub(super) fn mountinfo(subject: &Subject, out: &mut Out) -> Result<()> {
     let root = root_of(subject).map_err(|_| Errno::EINVAL)?;
-    out.string(|text| namespace(&root).show_mountinfo(&root, text));
+    out.string(|text| namespace().show_mountinfo(&root, text));
     Ok(())
 }
 
