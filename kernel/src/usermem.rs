@@ -33,6 +33,9 @@ macro_rules! plain {
 
 plain!(u8, i8, u16, i16, u32, i32, u64, i64, usize, isize);
 
+// SAFETY: three integers that fill its eight bytes.
+unsafe impl Plain for fs::poll::PollFd {}
+
 // SAFETY: an array has the patterns of its elements and no padding between them.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
@@ -148,6 +151,23 @@ pub fn read_vec<T: Plain>(addr: u64, count: usize) -> Result<Vec<T>> {
     // SAFETY: `count` values have been written, and every bit pattern is a `T`.
     unsafe { values.set_len(count) };
     Ok(values)
+}
+
+/// Fills `values` from user address `addr`. Errors and context as [`read_bytes`].
+pub fn read_slice<T: Plain>(addr: u64, values: &mut [T]) -> Result<()> {
+    // SAFETY: the bytes of the slice; every bit pattern is a `T`.
+    let bytes = unsafe {
+        core::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), size_of_val(values))
+    };
+    read_bytes(addr, bytes)
+}
+
+/// Writes `values` to user address `addr`. Errors and context as [`write_bytes`].
+pub fn write_slice<T: Plain>(addr: u64, values: &[T]) -> Result<()> {
+    // SAFETY: `T` has no padding, so all bytes of the slice are initialised.
+    let bytes =
+        unsafe { core::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+    write_bytes(addr, bytes)
 }
 
 /// Reads the string that ends with a zero byte at user address `addr`, without that byte.

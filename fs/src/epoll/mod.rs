@@ -255,6 +255,11 @@ impl Epoll {
         self.ready.len() > 0
     }
 
+    /// Wakes another `epoll_wait` if there is something: the caller was woken and will not collect.
+    pub fn pass_on(&self) {
+        self.ready.wake_next();
+    }
+
     /// Returns the queue for `epoll_wait`, whose callers wait exclusively.
     pub fn waiters(&self) -> &Arc<WaitQueue> {
         self.ready.waiters()

@@ -6,6 +6,7 @@
 //!
 //! The areas list their calls in tables of their own (`CALLS`); they are merged at compile time.
 
+pub mod epoll;
 pub mod fcntl;
 pub mod fd;
 pub mod futex;
@@ -122,6 +123,7 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
 }
 
 static TABLE: [Plain; NUMBERS] = merge(&[
+    epoll::CALLS,
     fd::CALLS,
     futex::CALLS,
     ids::CALLS,

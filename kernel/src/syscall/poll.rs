@@ -1,7 +1,7 @@
-//! Waiting for several files: `poll(2)` and `select(2)`.
+//! Waiting for several files: `poll(2)`, `select(2)` and their relatives with signal masks.
 //!
-//! The plain part looks once. Only where nothing is ready, and the caller is willing to wait, [`wait`] registers with
-//! every file and looks again at each wake-up.
+//! The plain part looks once, and that is all where something is ready or the time is zero. The waiting part registers with each file
+//! once and looks again after every wake-up.
 
 use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
@@ -12,288 +12,347 @@ use executor::time::{Instant, sleep_until};
 use fs::poll::{PollFd, PollTable, SelectSets, Waiters, poll_fds, select_fds};
 use fs::{Errno, PollEvents, Result};
 
-use super::signal::set_mask_for_wait;
+use super::signal::{restore_mask, set_mask_for_wait};
+use super::time::{read_timespec, write_timespec};
 use super::{Call, Plain, Stop, SysResult};
+use crate::process::Thread;
 use crate::process::rlimit::Resource;
-use crate::process::thread::WORK_RESTORE_MASK;
+use crate::process::thread::Restart;
+use crate::signal::SigSet;
 use crate::usermem;
 
 /// The calls of this file.
 pub const CALLS: &[(u16, Plain)] = &[(7, poll), (23, select), (270, pselect6), (271, ppoll)];
 
-const NS_PER_SEC: i64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+const NS_PER_US: u64 = 1000;
+const NS_PER_S: u64 = 1_000_000_000;
 
-/// A timeout of `sec` and `part` of `parts` seconds, from now on.
-fn deadline(sec: i64, part: i64, parts: i64) -> Result<Instant> {
-    if sec < 0 || !(0..parts).contains(&part) {
-        return Err(Errno::EINVAL);
-    }
-    let ns = (sec as u64)
-        .saturating_mul(NS_PER_SEC as u64)
-        .saturating_add((part * (NS_PER_SEC / parts)) as u64);
-    Ok(Instant::now().add_ns(ns))
+/// Looks by `scan` until it finds something, the time is up, or a signal comes.
+///
+/// `scan` is given a table the first time, to register with.
+///
+/// # Errors
+/// `ERESTARTSYS` for a signal, and those of `scan`.
+pub async fn until_ready(
+    thread: &Thread,
+    deadline: Option<Instant>,
+    mut scan: impl FnMut(Option<&mut PollTable<'_>>) -> Result<usize>,
+) -> Result<usize> {
+    let mut waiters = pin!(Waiters::new());
+    let mut sleep = pin!(sleep_until(deadline.unwrap_or(Instant::MAX)));
+    let mut registered = false;
+    let look = poll_fn(|cx| {
+        let found = if registered {
+            scan(None)
+        } else {
+            registered = true;
+            scan(Some(&mut PollTable::new(
+                waiters.as_mut(),
+                cx.waker(),
+                PollEvents::ALWAYS,
+            )))
+        };
+        match found {
+            Ok(0) if deadline.is_none() || sleep.as_mut().poll(cx).is_pending() => Poll::Pending,
+            found => Poll::Ready(found),
+        }
+    });
+    thread.interruptible(look).await?
 }
 
-/// Whether the caller's time is over already: then it does not wait at all.
-fn is_over(call: &Call<'_>) -> bool {
+/// When a wait of `ns` that starts now ends.
+fn after(ns: u64) -> Instant {
+    Instant::now().add_ns(ns)
+}
+
+/// Whether the time of the call, if it has one, is up.
+fn expired(call: &Call<'_>) -> bool {
     call.deadline.is_some_and(|end| end <= Instant::now())
 }
 
-/// The descriptors that `poll` is asked about.
-fn read_fds(call: &Call<'_>) -> Result<Vec<PollFd>> {
-    let count = call.arg(1) as u32;
-    if u64::from(count) > call.thread.process().limit(Resource::Files) {
+/// Reads the array of a poll.
+fn read_fds(call: &Call<'_>, addr: u64, len: u64) -> Result<Vec<PollFd>> {
+    let len = len as u32 as usize;
+    if len as u64 > call.thread.process().limit(Resource::Files) {
         return Err(Errno::EINVAL);
     }
-    let raw = usermem::read_vec::<[u8; 8]>(call.arg(0), count as usize)?;
-    let mut fds = Vec::new();
-    fds.try_reserve_exact(raw.len())
-        .map_err(|_| Errno::ENOMEM)?;
-    fds.extend(raw.iter().map(|b| PollFd {
-        fd: i32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-        events: u16::from_le_bytes([b[4], b[5]]),
-        revents: 0,
-    }));
-    Ok(fds)
+    usermem::read_vec(addr, len)
 }
 
-/// Writes the events found back, and nothing else.
-fn write_events(call: &Call<'_>, fds: &[PollFd]) -> Result<()> {
-    for (i, fd) in fds.iter().enumerate() {
-        usermem::write(call.arg(0) + i as u64 * 8 + 6, &fd.revents)?;
-    }
-    Ok(())
+fn write_fds(addr: u64, fds: &[PollFd]) -> Result<()> {
+    usermem::write_slice(addr, fds)
 }
 
-fn look(call: &mut Call<'_>) -> SysResult {
-    let mut fds = read_fds(call)?;
+/// Looks once at the array of a poll; `Stop::Wait` if nothing is ready and there is time.
+fn look_once(call: &mut Call<'_>) -> SysResult {
+    let addr = call.arg(0);
+    let mut fds = read_fds(call, addr, call.arg(1))?;
     let ready = poll_fds(&call.thread.files(), &mut fds, None)?;
-    if ready == 0 && !is_over(call) {
+    if ready == 0 && (!expired(call) || call.thread.signal_pending()) {
         return Err(Stop::Wait);
     }
-    write_events(call, &fds)?;
-    restore_mask(call);
+    write_fds(addr, &fds)?;
+    Ok(ready as u64)
+}
+
+async fn poll_until(
+    call: &Call<'_>,
+    addr: u64,
+    len: u64,
+    deadline: Option<Instant>,
+) -> Result<u64> {
+    let mut fds = read_fds(call, addr, len)?;
+    let files = call.thread.files();
+    let ready = until_ready(call.thread, deadline, |table| {
+        poll_fds(&files, &mut fds, table)
+    })
+    .await?;
+    write_fds(addr, &fds)?;
     Ok(ready as u64)
 }
 
 fn poll(call: &mut Call<'_>) -> SysResult {
-    if call.int(2) >= 0 {
-        call.deadline = Some(Instant::now().add_ns(call.int(2) as u64 * 1_000_000));
-    }
-    look(call)
+    let ms = call.int(2);
+    call.deadline = (ms >= 0).then(|| after(ms as u64 * NS_PER_MS));
+    look_once(call)
 }
 
-/// Sets the mask at `ptr` for the time of the call.
-fn use_mask(call: &Call<'_>, ptr: u64, size: u64) -> Result<()> {
-    if ptr != 0 {
-        if size != 8 {
-            return Err(Errno::EINVAL);
-        }
-        set_mask_for_wait(call.thread, usermem::read(ptr)?);
+/// The waiting part of poll.
+pub async fn poll_wait(call: &mut Call<'_>) -> Result<u64> {
+    let (fds, len) = (call.arg(0), call.arg(1));
+    restartable(call, fds, len, call.deadline).await
+}
+
+/// Goes on with a poll that a signal without a handler interrupted, or starts one.
+pub async fn restartable(
+    call: &mut Call<'_>,
+    fds: u64,
+    len: u64,
+    deadline: Option<Instant>,
+) -> Result<u64> {
+    let result = poll_until(call, fds, len, deadline).await;
+    if result == Err(Errno::ERESTARTSYS) {
+        let until = deadline.map(Instant::as_ns);
+        *call.thread.restart.lock() = Some(Restart::Poll { fds, len, until });
+        return Err(Errno::ERESTART_RESTARTBLOCK);
     }
+    result
+}
+
+/// Takes the signal mask at `mask`, if there is one, for the time of the call.
+fn take_mask(call: &Call<'_>, mask: u64, size: u64) -> Result<()> {
+    if mask == 0 {
+        return Ok(());
+    }
+    if size != 8 {
+        return Err(Errno::EINVAL);
+    }
+    let mask = usermem::read::<SigSet>(mask)?;
+    set_mask_for_wait(call.thread, mask);
     Ok(())
 }
 
-/// Puts the mask back that [`use_mask`] has replaced, where the call ends with a result: a signal that only the mask of
-/// the call let through then stays pending.
-fn restore_mask(call: &Call<'_>) {
-    if call.thread.work() & WORK_RESTORE_MASK != 0 {
-        super::signal::restore_mask(call.thread);
+/// How a call tells the time that is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TimeLeft {
+    Timeval,
+    Timespec,
+}
+
+/// Ends a call that has a time and perhaps a mask: writes the time that is left to `at`, and puts the mask back unless a signal
+/// is to be handled first.
+fn end(call: &Call<'_>, result: Result<u64>, at: u64, kind: TimeLeft, masked: bool) -> Result<u64> {
+    let result = match result {
+        Err(Errno::ERESTARTSYS) => Err(Errno::ERESTARTNOHAND),
+        other => other,
+    };
+    if masked && result != Err(Errno::ERESTARTNOHAND) {
+        restore_mask(call.thread);
+    }
+    let Some(deadline) = call.deadline.filter(|_| at != 0) else {
+        return result;
+    };
+    let left = deadline.ns_since(Instant::now());
+    let written = match kind {
+        TimeLeft::Timespec => write_timespec(at, left),
+        TimeLeft::Timeval => usermem::write(at, &[left / NS_PER_S, left % NS_PER_S / NS_PER_US]),
+    };
+    match (written, result) {
+        // Repeated, it would start with the whole time again.
+        (Err(_), Err(Errno::ERESTARTNOHAND)) => Err(Errno::EINTR),
+        (_, result) => result,
+    }
+}
+
+/// Ends the plain part of such a call.
+fn end_plain(
+    call: &Call<'_>,
+    result: SysResult,
+    at: u64,
+    kind: TimeLeft,
+    masked: bool,
+) -> SysResult {
+    match result {
+        Err(Stop::Wait) => Err(Stop::Wait),
+        Err(Stop::Error(e)) => Ok(end(call, Err(e), at, kind, masked)?),
+        Ok(value) => Ok(end(call, Ok(value), at, kind, masked)?),
+        other => other,
     }
 }
 
 fn ppoll(call: &mut Call<'_>) -> SysResult {
     if call.arg(2) != 0 {
-        let [sec, nsec] = usermem::read::<[i64; 2]>(call.arg(2))?;
-        call.deadline = Some(deadline(sec, nsec, NS_PER_SEC)?);
+        call.deadline = Some(after(read_timespec(call.arg(2))?));
     }
-    use_mask(call, call.arg(3), call.arg(4))?;
-    look(call)
+    take_mask(call, call.arg(3), call.arg(4))?;
+    let result = look_once(call);
+    end_plain(
+        call,
+        result,
+        call.arg(2),
+        TimeLeft::Timespec,
+        call.arg(3) != 0,
+    )
 }
 
-/// The waiting part of `poll` and `ppoll`.
-pub async fn wait_poll(call: &mut Call<'_>) -> Result<u64> {
-    let mut fds = read_fds(call)?;
-    let files = call.thread.files();
-    let ready = wait(call, |table| poll_fds(&files, &mut fds, table)).await?;
-    write_events(call, &fds)?;
-    restore_mask(call);
-    write_left(call)?;
-    Ok(ready as u64)
+/// The waiting part of ppoll.
+pub async fn ppoll_wait(call: &mut Call<'_>) -> Result<u64> {
+    let result = poll_until(call, call.arg(0), call.arg(1), call.deadline).await;
+    end(
+        call,
+        result,
+        call.arg(2),
+        TimeLeft::Timespec,
+        call.arg(3) != 0,
+    )
 }
 
-/// Looks by `scan` until it finds something, the call's deadline passes or a signal comes.
-///
-/// # Errors
-/// Those of `scan`; `ERESTARTNOHAND` for a signal.
-async fn wait(
-    call: &Call<'_>,
-    mut scan: impl FnMut(Option<&mut PollTable<'_>>) -> Result<usize>,
-) -> Result<usize> {
-    let mut waiters = pin!(Waiters::new());
-    let mut sleep = pin!(call.deadline.map(sleep_until));
-    let mut registered = false;
-    poll_fn(|cx| {
-        let found = if registered {
-            scan(None)
-        } else {
-            registered = true;
-            let mut table = PollTable::new(waiters.as_mut(), cx.waker(), PollEvents::ALWAYS);
-            scan(Some(&mut table))
-        };
-        match found {
-            Ok(0) => {}
-            done => return Poll::Ready(done),
-        }
-        if let Some(sleep) = sleep.as_mut().as_pin_mut()
-            && sleep.poll(cx).is_ready()
-        {
-            return Poll::Ready(Ok(0));
-        }
-        match call.thread.signal_pending() {
-            true => Poll::Ready(Err(Errno::ERESTARTNOHAND)),
-            false => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// The sets of `select`, as words: those asked about, then those found.
+/// The sets of a select: those asked about, and those that are ready.
 struct Sets {
     words: usize,
+    /// Six sets one after the other.
     bits: Vec<u64>,
 }
 
 impl Sets {
-    fn read(call: &Call<'_>) -> Result<Self> {
-        let count = call.int(0);
-        if count < 0 {
-            return Err(Errno::EINVAL);
-        }
-        // Bits beyond the table cannot be open; Linux does not look at them either.
-        let words = (count as usize)
-            .min(call.thread.files().capacity())
-            .div_ceil(64);
+    fn read(call: &Call<'_>) -> Result<Sets> {
+        let count = usize::try_from(call.int(0)).map_err(|_| Errno::EINVAL)?;
+        let words = count.min(call.thread.files().capacity()).div_ceil(64);
         let mut bits = Vec::new();
         bits.try_reserve_exact(words * 6)
             .map_err(|_| Errno::ENOMEM)?;
         bits.resize(words * 6, 0);
-        for (set, ptr) in [call.arg(1), call.arg(2), call.arg(3)]
-            .into_iter()
-            .enumerate()
-        {
-            if ptr == 0 {
-                continue;
-            }
-            let into = &mut bits[set * words..(set + 1) * words];
-            for (i, word) in into.iter_mut().enumerate() {
-                *word = usermem::read(ptr + i as u64 * 8)?;
-            }
-            let spare = words * 64 - (count as usize).min(words * 64);
-            if let Some(last) = into.last_mut().filter(|_| spare > 0) {
-                *last &= u64::MAX >> spare;
+        for set in 0..3 {
+            let addr = call.arg(1 + set);
+            if addr != 0 {
+                let to = &mut bits[set * words..(set + 1) * words];
+                usermem::read_slice(addr, to)?;
+                // Bits past the count are nobody's.
+                if let (Some(last), left @ 1..) = (to.last_mut(), count % 64)
+                    && words == count.div_ceil(64)
+                {
+                    *last &= (1 << left) - 1;
+                }
             }
         }
-        Ok(Self { words, bits })
+        Ok(Sets { words, bits })
     }
 
     fn scan(
         &mut self,
-        call: &Call<'_>,
+        thread: &Thread,
         strict: bool,
         table: Option<&mut PollTable<'_>>,
     ) -> Result<usize> {
-        let (wanted, ready) = self.bits.split_at_mut(self.words * 3);
-        let (a, rest) = wanted.split_at(self.words);
-        let (b, c) = rest.split_at(self.words);
-        let (x, rest) = ready.split_at_mut(self.words);
-        let (y, z) = rest.split_at_mut(self.words);
+        let words = self.words;
+        if words == 0 {
+            return Ok(0);
+        }
+        let (wanted, ready) = self.bits.split_at_mut(words * 3);
+        let mut wanted = wanted.chunks(words);
+        let mut ready = ready.chunks_mut(words);
         let mut sets = SelectSets {
-            wanted: [a, b, c],
-            ready: [x, y, z],
+            wanted: [(); 3].map(|()| wanted.next().unwrap_or(&[])),
+            ready: [(); 3].map(|()| ready.next().unwrap_or(&mut [])),
         };
-        select_fds(&call.thread.files(), &mut sets, strict, table)
+        select_fds(&thread.files(), &mut sets, strict, table)
     }
 
     fn write(&self, call: &Call<'_>) -> Result<()> {
-        for (set, ptr) in [call.arg(1), call.arg(2), call.arg(3)]
-            .into_iter()
-            .enumerate()
-        {
-            if ptr != 0 {
-                let found = &self.bits[(3 + set) * self.words..(4 + set) * self.words];
-                for (i, word) in found.iter().enumerate() {
-                    usermem::write(ptr + i as u64 * 8, word)?;
-                }
+        for set in 0..3 {
+            let addr = call.arg(1 + set);
+            if addr != 0 {
+                let from = (3 + set) * self.words;
+                usermem::write_slice(addr, &self.bits[from..from + self.words])?;
             }
         }
         Ok(())
     }
 }
 
-fn look_at_sets(call: &mut Call<'_>) -> SysResult {
+fn select_once(call: &mut Call<'_>) -> SysResult {
     let mut sets = Sets::read(call)?;
-    let ready = sets.scan(call, true, None)?;
-    if ready == 0 && !is_over(call) {
+    let ready = sets.scan(call.thread, true, None)?;
+    if ready == 0 && (!expired(call) || call.thread.signal_pending()) {
         return Err(Stop::Wait);
     }
     sets.write(call)?;
-    restore_mask(call);
-    write_left(call)?;
+    Ok(ready as u64)
+}
+
+async fn select_until(call: &Call<'_>) -> Result<u64> {
+    let mut sets = Sets::read(call)?;
+    let ready = until_ready(call.thread, call.deadline, |table| {
+        sets.scan(call.thread, false, table)
+    })
+    .await?;
+    sets.write(call)?;
     Ok(ready as u64)
 }
 
 fn select(call: &mut Call<'_>) -> SysResult {
     if call.arg(4) != 0 {
         let [sec, usec] = usermem::read::<[i64; 2]>(call.arg(4))?;
-        // Microseconds beyond a second are carried over, as Linux does.
-        call.deadline = Some(deadline(
-            sec.saturating_add(usec / 1_000_000),
-            usec % 1_000_000,
-            1_000_000,
-        )?);
+        let million = 1_000_000;
+        let (sec, usec) = (sec.saturating_add(usec / million), usec % million);
+        if sec < 0 || usec < 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        let ns = (sec as u64).saturating_mul(NS_PER_S);
+        call.deadline = Some(after(ns.saturating_add(usec as u64 * NS_PER_US)));
     }
-    look_at_sets(call)
+    let result = select_once(call);
+    end_plain(call, result, call.arg(4), TimeLeft::Timeval, false)
+}
+
+/// The waiting part of select.
+pub async fn select_wait(call: &mut Call<'_>) -> Result<u64> {
+    let result = select_until(call).await;
+    end(call, result, call.arg(4), TimeLeft::Timeval, false)
+}
+
+/// The address and size of pselect6's mask, which come through memory.
+fn pselect_mask(call: &Call<'_>) -> Result<[u64; 2]> {
+    match call.arg(5) {
+        0 => Ok([0, 0]),
+        at => usermem::read(at),
+    }
 }
 
 fn pselect6(call: &mut Call<'_>) -> SysResult {
+    let [mask, size] = pselect_mask(call)?;
     if call.arg(4) != 0 {
-        let [sec, nsec] = usermem::read::<[i64; 2]>(call.arg(4))?;
-        call.deadline = Some(deadline(sec, nsec, NS_PER_SEC)?);
+        call.deadline = Some(after(read_timespec(call.arg(4))?));
     }
-    if call.arg(5) != 0 {
-        let [mask, size] = usermem::read::<[u64; 2]>(call.arg(5))?;
-        use_mask(call, mask, size)?;
-    }
-    look_at_sets(call)
+    take_mask(call, mask, size)?;
+    let result = select_once(call);
+    end_plain(call, result, call.arg(4), TimeLeft::Timespec, mask != 0)
 }
 
-/// The waiting part of `select` and `pselect6`.
-pub async fn wait_select(call: &mut Call<'_>) -> Result<u64> {
-    let mut sets = Sets::read(call)?;
-    // A file that is closed meanwhile by another thread ends the wait, as one that is ready.
-    let ready = wait(call, |table| sets.scan(call, false, table)).await?;
-    sets.write(call)?;
-    restore_mask(call);
-    write_left(call)?;
-    Ok(ready as u64)
-}
-
-/// Tells the caller how much of its timeout was left, for the calls that do.
-fn write_left(call: &Call<'_>) -> Result<()> {
-    let (ptr, parts) = match call.number() {
-        23 => (call.arg(4), 1_000_000),
-        270 => (call.arg(4), NS_PER_SEC),
-        271 => (call.arg(2), NS_PER_SEC),
-        _ => return Ok(()),
-    };
-    if let Some(end) = call.deadline.filter(|_| ptr != 0) {
-        let left = end.ns_since(Instant::now()) as i64;
-        // A place that cannot be written is no error: the events are out already.
-        let _ = usermem::write(
-            ptr,
-            &[left / NS_PER_SEC, left % NS_PER_SEC / (NS_PER_SEC / parts)],
-        );
-    }
-    Ok(())
+/// The waiting part of pselect6.
+pub async fn pselect_wait(call: &mut Call<'_>) -> Result<u64> {
+    let result = select_until(call).await;
+    let masked = pselect_mask(call).is_ok_and(|[mask, _]| mask != 0);
+    end(call, result, call.arg(4), TimeLeft::Timespec, masked)
 }

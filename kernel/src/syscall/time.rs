@@ -453,6 +453,8 @@ pub async fn restart(call: &mut Call<'_>) -> Result<u64> {
         None => Err(Errno::EINTR),
         Some(Restart::Sleep { until, remaining }) => sleep(call, until, remaining).await,
         Some(Restart::Futex(wait)) => super::futex::run(call, wait).await,
-        Some(Restart::Poll { .. }) => Err(Errno::EINTR),
+        Some(Restart::Poll { fds, len, until }) => {
+            super::poll::restartable(call, fds, len, until.map(Instant::from_ns)).await
+        }
     }
 }

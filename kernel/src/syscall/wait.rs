@@ -10,7 +10,7 @@ use executor::time::{Instant, Sleep, sleep_until};
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, PollEvents, Result};
 
-use super::{Call, Stop, attempt, futex, lock, poll, process, signal, time};
+use super::{Call, Stop, attempt, epoll, futex, lock, poll, process, signal, time};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -27,8 +27,8 @@ pub async fn finish(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
 /// The calls that wait for something other than a file.
 async fn own(call: &mut Call<'_>) -> Result<u64> {
     match call.number() {
-        7 | 271 => poll::wait_poll(call).await,
-        23 | 270 => poll::wait_select(call).await,
+        7 => poll::poll_wait(call).await,
+        23 => poll::select_wait(call).await,
         24 => {
             executor::yield_now().await;
             Ok(0)
@@ -43,7 +43,11 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         202 => futex::wait(call).await,
         219 => time::restart(call).await,
         230 => time::clock_nanosleep_wait(call).await,
+        232 => epoll::wait(call).await,
         247 => process::waitid_wait(call).await,
+        270 => poll::pselect_wait(call).await,
+        271 => poll::ppoll_wait(call).await,
+        281 | 441 => epoll::pwait(call).await,
         _ => Err(Errno::ENOSYS),
     }
 }
