@@ -75,6 +75,9 @@ pub fn run() {
 /// Registers what `mount(2)` knows.
 fn file_systems() {
     crate::timekeeping::init();
+    if let Err(e) = crate::vdso::init() {
+        log::error!("vdso: {e}: programs ask the kernel for the time");
+    }
     let registered = tmpfs::register();
     registered.expect("the first file system finds its name free");
 }
