@@ -78,6 +78,7 @@ fn file_systems() {
     if let Err(e) = crate::vdso::init() {
         log::error!("vdso: {e}: programs ask the kernel for the time");
     }
+    fs::socket::register_identity(crate::syscall::socket::identity);
     let registered = tmpfs::register();
     registered.expect("the first file system finds its name free");
 }

@@ -287,6 +287,7 @@ pub const IOV_MAX: usize = 1024;
 pub const RW_MAX: usize = 0x7fff_f000;
 
 /// The user memory of one transfer, and how far the transfer has come.
+#[derive(Clone)]
 pub struct UserRange<'a> {
     parts: &'a [IoVec],
     /// Bytes of the first part that are done.
@@ -352,6 +353,15 @@ impl<'a> UserRange<'a> {
     #[inline]
     pub fn faulted(&self) -> bool {
         self.fault.is_some()
+    }
+
+    /// Goes back to `start`, a copy made before an attempt that failed, and keeps the fault that it met.
+    #[inline]
+    pub fn rewind(&mut self, start: UserRange<'a>) {
+        *self = UserRange {
+            fault: self.fault.take(),
+            ..start
+        };
     }
 
     /// Forgets the first `bytes`: an earlier attempt moved them.

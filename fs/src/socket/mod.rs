@@ -364,6 +364,10 @@ impl FileOps for SocketFile {
         self.0.recv(&mut RecvMsg::new(buf, flags))
     }
 
+    fn read_expired(&self, _: &File, _: &mut dyn Sink) -> Result<usize> {
+        Err(Errno::EAGAIN)
+    }
+
     fn write(&self, file: &File, _: &mut u64, buf: &mut dyn Source) -> Result<usize> {
         let flags = if file.nonblocking() { msg::DONTWAIT } else { 0 };
         self.0.send(&mut SendMsg::new(buf, flags), None)

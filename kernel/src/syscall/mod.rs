@@ -7,6 +7,7 @@
 //! The areas list their calls in tables of their own (`CALLS`); they are merged at compile time.
 
 pub mod epoll;
+pub mod event;
 pub mod fcntl;
 pub mod fd;
 pub mod futex;
@@ -20,6 +21,7 @@ pub mod poll;
 pub mod process;
 pub mod rw;
 pub mod signal;
+pub mod socket;
 pub mod stat;
 pub mod sysinfo;
 pub mod time;
@@ -124,6 +126,7 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
 
 static TABLE: [Plain; NUMBERS] = merge(&[
     epoll::CALLS,
+    event::CALLS,
     fd::CALLS,
     futex::CALLS,
     ids::CALLS,
@@ -136,6 +139,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     process::CALLS,
     rw::CALLS,
     signal::CALLS,
+    socket::CALLS,
     stat::CALLS,
     sysinfo::CALLS,
     time::CALLS,

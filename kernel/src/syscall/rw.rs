@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use executor::time::Instant;
 use fs::file::{Whence, oflag};
+use fs::socket::SocketFile;
 use fs::{Errno, File, PollEvents, Result, Sink, Source, UserMemory};
 
 use super::{Call, Plain, Stop, SysResult};
@@ -66,6 +67,7 @@ fn on_error(
             .map_err(Stop::from),
         Errno::EAGAIN if !file.nonblocking() && !(reading && range.done() > 0) => {
             call.done = range.done();
+            set_socket_deadline(call, file, reading);
             Err(Stop::NotReady(file.clone(), events))
         }
         _ if range.done() > 0 => Ok(range.done() as u64),
@@ -73,16 +75,37 @@ fn on_error(
     })
 }
 
+/// Bounds the wait for a socket that has a timeout (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
+#[cold]
+pub fn set_socket_deadline(call: &mut Call<'_>, file: &File, reading: bool) {
+    if call.deadline.is_none()
+        && let Ok(socket) = SocketFile::of(file)
+    {
+        let options = socket.options();
+        let timeout = if reading {
+            options.receive_timeout()
+        } else {
+            options.send_timeout()
+        };
+        call.deadline = timeout.map(|ns| Instant::now().add_ns(ns));
+    }
+}
+
 /// Reads into `parts`: what there is, waiting only for the first byte.
 #[inline]
 fn read_into(call: &mut Call<'_>, file: &Arc<File>, parts: &[IoVec], op: ReadOp<'_>) -> SysResult {
     let mut range = UserRange::new(parts)?;
     loop {
+        let start = range.clone();
         let outcome = op(file, &mut UserSink(&mut range));
         let e = match outcome {
             Ok(_) if range.faulted() => Errno::EFAULT,
             Ok(_) => return Ok(range.done() as u64),
-            Err(e) => e,
+            // A message of which a part was copied before a page was missing is still there, and copied again.
+            Err(e) => {
+                range.rewind(start);
+                e
+            }
         };
         if let Next::Return(result) = on_error(call, file, &mut range, e, PollEvents::IN) {
             return result;
@@ -101,13 +124,17 @@ fn write_from(
     let mut range = UserRange::new(parts)?;
     range.advance(call.done);
     loop {
+        let start = range.clone();
         let outcome = op(file, &mut UserSource(&mut range));
         let e = match outcome {
             Ok(_) if range.faulted() => Errno::EFAULT,
             Ok(0) => return Ok(range.done() as u64),
             Ok(_) if range.remaining() == 0 => return Ok(range.done() as u64),
             Ok(_) => continue,
-            Err(e) => e,
+            Err(e) => {
+                range.rewind(start);
+                e
+            }
         };
         if e == Errno::EPIPE {
             signal::send::send_to_self(call.thread, Signal::SIGPIPE);

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
 
@@ -10,7 +10,7 @@ use executor::time::{Instant, Sleep, sleep_until};
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, PollEvents, Result};
 
-use super::{Call, Stop, attempt, epoll, futex, lock, poll, process, signal, time};
+use super::{Call, Stop, attempt, epoll, futex, lock, poll, process, signal, socket, time};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -35,6 +35,7 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         }
         35 => time::nanosleep_wait(call).await,
         34 | 130 => signal::suspend(call).await,
+        42 | 44 | 46 | 307 => socket::wait(call).await,
         56 | 57 | 58 | 435 => process::vfork_wait(call).await,
         59 | 322 => alloc::boxed::Box::pin(process::exec(call)).await,
         61 => process::wait4_wait(call).await,
@@ -58,6 +59,8 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
 async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
     let mut stop = stop;
     let mut waiters = pin!(Waiters::new());
+    let deadline = call.deadline;
+    let mut sleep = pin!(sleep_until(deadline.unwrap_or(Instant::MAX)));
     let mut registered = false;
     let started = Instant::now();
     let mut timer: Option<Pin<Box<Sleep>>> = None;
@@ -112,7 +115,15 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
             }
             if call.thread.signal_pending() {
                 return Poll::Ready(match call.done {
+                    // Repeated, it would have its whole time again.
+                    0 if deadline.is_some() => Err(Errno::EINTR),
                     0 => Err(Errno::ERESTARTSYS),
+                    done => Ok(done as u64),
+                });
+            }
+            if deadline.is_some() && sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(match call.done {
+                    0 => Err(Errno::EAGAIN),
                     done => Ok(done as u64),
                 });
             }
