@@ -86,6 +86,8 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
         }
     }
     crate::process::exit::finish(&thread).await;
+    // With the future goes a reference that may be the last; a tick must not find the thread after that.
+    crate::process::set_current(None);
 }
 
 /// Enters user mode unless there is something to do first, and comes back with interrupts on.
