@@ -133,6 +133,9 @@ async fn main() {
     if let Err(error) = crate::procfs::init() {
         log::error!("procfs: {error}");
     }
+    if let Err(error) = crate::sysfs::init() {
+        log::error!("sysfs: {error}");
+    }
     #[cfg(feature = "ktest")]
     super::tests::run().await;
     #[cfg(not(feature = "ktest"))]
