@@ -113,7 +113,7 @@ pub trait FileOps: Any + Send + Sync {
         Ok(0)
     }
 
-    /// Writes at `*pos` and moves it; a file opened with `O_APPEND` moves it to its end first.
+    /// Writes at `*pos` and moves it, taking from `buf` as many bytes as it reports; a file opened with `O_APPEND` moves it to its end first.
     fn write(&self, file: &File, pos: &mut u64, buf: &mut dyn Source) -> Result<usize> {
         let _ = (file, pos, buf);
         Err(Errno::EINVAL)

@@ -234,7 +234,8 @@ impl FileOps for Bin {
         Ok(0)
     }
     fn write(&self, _: &File, _: &mut u64, buf: &mut dyn Source) -> Result<usize> {
-        Ok(buf.remaining())
+        let all = buf.remaining();
+        Ok(buf.skip(all))
     }
 }
 
