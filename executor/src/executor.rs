@@ -1,11 +1,15 @@
 //! The loop of a CPU: take in what was woken, let the policy pick, poll, tell the policy.
 
-use core::fmt;
+use alloc::boxed::Box;
+use core::{fmt, ptr};
 
 use crate::{
     cpu::{self, CpuOwned},
     policy::{Outcome, Policy},
-    raw::{CpuShared, EntityOps, Poll, Polled, Runnable, Running, TaskRef, drain_messages},
+    raw::{
+        CpuShared, EntityOps, Header, LevelKind, Poll, Polled, Runnable, Running, TaskRef,
+        drain_messages,
+    },
     time::Instant,
 };
 
@@ -44,6 +48,10 @@ pub struct Executor<P: Policy> {
 struct Own<P: Policy> {
     policy: P,
     current: Option<Running<P>>,
+    /// The task of the level below, whose poll this level's polls interrupt.
+    outer: *const Header,
+    /// The word of rule 7 when the current poll began.
+    word: u32,
     /// When the current poll began.
     started: Instant,
 }
@@ -70,15 +78,25 @@ impl<P: Policy> Executor<P> {
     /// # Context
     /// Boot of that CPU: the shared part is allocated once and stays for ever.
     pub fn new(policy: P) -> Self {
+        let executor = Self::of_level(LevelKind::Task, policy);
+        cpu::set_shared(executor.shared);
+        executor
+    }
+
+    /// Makes this CPU's executor of a level.
+    pub(crate) fn of_level(kind: LevelKind, policy: P) -> Self {
         let _stay = cpu::preempt_disable();
-        let shared: &'static CpuShared = alloc::boxed::Box::leak(alloc::boxed::Box::new(
-            CpuShared::new(cpu::id(), EntityOps::of::<P>()),
-        ));
+        let shared: &'static CpuShared = Box::leak(Box::new(CpuShared::new(
+            cpu::id(),
+            kind,
+            EntityOps::of::<P>(),
+        )));
         shared.publish();
-        cpu::set_shared(shared);
         let own = Own {
             policy,
             current: None,
+            outer: ptr::null(),
+            word: 0,
             started: Instant::ZERO,
         };
         Self {
@@ -194,6 +212,14 @@ impl<P: Policy> Executor<P> {
         self.own.with(|own| own.policy.is_empty()) && self.shared.set_idle()
     }
 
+    /// Takes in what was woken, and begins nothing.
+    pub(crate) fn take_in(&self) {
+        self.own.with(|own| {
+            self.shared.set_looking();
+            own.take_in(self.shared, Instant::now());
+        });
+    }
+
     /// Calls `f` with the policy.
     ///
     /// # Context
@@ -228,17 +254,21 @@ impl<P: Policy> Own<P> {
         now: Instant,
         hooks: &impl Hooks,
     ) -> Option<Started> {
-        cpu::clear_need_resched();
+        if shared.kind() == LevelKind::Task {
+            cpu::clear_need_resched();
+        }
         shared.set_looking();
         self.take_in(shared, now);
         let runnable = self.policy.pick(now)?;
         let tag = TaskTag(runnable.tag());
         let (running, poll) = runnable.start();
+        self.outer = cpu::current();
+        self.word = cpu::preempt_word();
         cpu::set_current(poll.header_ptr());
         self.current = Some(running);
         self.started = now;
         hooks.poll_start(&tag);
-        if shared.set_busy() {
+        if shared.set_busy() && shared.kind() == LevelKind::Task {
             cpu::set_need_resched();
         }
         Some(Started(poll))
@@ -253,15 +283,15 @@ impl<P: Policy> Own<P> {
         now: Instant,
         hooks: &impl Hooks,
     ) -> Option<(Running<P>, Polled)> {
-        // Rule 10: whoever leaves a guard behind is found here; the one counted is ours.
+        // Rule 10: whoever leaves a guard behind is found here.
         assert_eq!(
             cpu::preempt_word(),
-            1,
+            self.word,
             "a poll ended in another context than it began in"
         );
         shared.set_looking();
         let mut running = self.current.take().expect("a poll that ends was begun");
-        cpu::set_current(core::ptr::null());
+        cpu::set_current(self.outer);
         running.account(now.ns_since(self.started));
         hooks.poll_end(&TaskTag(running.tag()));
         let polled = ended.0;

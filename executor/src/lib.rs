@@ -70,6 +70,7 @@
 //! | `hrtimer_start` with a function | [`time::HrTimer`] |
 //! | `sched_setaffinity`, `set_cpus_allowed_ptr` | [`TaskRef::migrate`], and the policy's judgement |
 //! | scheduling class | [`Policy`] |
+//! | softirq, tasklet | [`softirq`] |
 //! | workqueue | [`work`] |
 //!
 //! # What it is not
@@ -101,6 +102,7 @@ pub mod platform;
 mod policy;
 mod raw;
 mod scope;
+pub mod softirq;
 mod spawn;
 pub mod sync;
 pub mod time;

@@ -10,7 +10,7 @@ use crate::{
     cpu,
     join::JoinHandle,
     policy::Policy,
-    raw::{CpuShared, NewTask, TaskRef, allocate, allocate_entity, read_output},
+    raw::{CpuShared, LevelKind, NewTask, TaskRef, allocate, allocate_entity, read_output},
 };
 
 /// Why a task was not spawned; the future comes back with it.
@@ -42,6 +42,7 @@ pub struct Spawner {
     name: &'static str,
     cpu: Option<u32>,
     tag: *mut (),
+    level: LevelKind,
 }
 
 impl Spawner {
@@ -51,12 +52,19 @@ impl Spawner {
             name,
             cpu: None,
             tag: ptr::null_mut(),
+            level: LevelKind::Task,
         }
     }
 
     /// On CPU `cpu`.
     pub const fn cpu(mut self, cpu: u32) -> Self {
         self.cpu = Some(cpu);
+        self
+    }
+
+    /// On another level of the CPU.
+    pub(crate) const fn level(mut self, level: LevelKind) -> Self {
+        self.level = level;
         self
     }
 
@@ -106,9 +114,9 @@ impl Spawner {
         future: F,
         allocate: impl FnOnce(NewTask, F) -> Result<TaskRef, F>,
     ) -> Result<JoinHandle<F::Output>, SpawnError<F>> {
-        let home = match self.cpu {
-            None => cpu::shared(),
-            Some(cpu) => CpuShared::of(cpu),
+        let home = match (self.level, self.cpu) {
+            (LevelKind::Task, None) => cpu::shared(),
+            (level, cpu) => CpuShared::of_level(level, cpu.unwrap_or_else(cpu::id)),
         };
         let Some(home) = home else {
             return Err(SpawnError {

@@ -5,7 +5,10 @@
 
 use core::arch::asm;
 
-use crate::raw::{CpuShared, Header};
+use crate::{
+    raw::{CpuShared, Header},
+    softirq::Level,
+};
 
 use super::CpuLocal;
 
@@ -107,6 +110,21 @@ pub(super) fn current() -> *const Header {
 #[inline(always)]
 pub(super) fn set_current(task: *const Header) {
     write64!(32, task as u64);
+}
+
+#[inline(always)]
+pub(super) fn softirq() -> *const Level {
+    read64!(40) as *const Level
+}
+
+pub(super) fn set_softirq(level: *const Level) {
+    write64!(40, level as u64);
+}
+
+/// Lets interrupts in, where they are known to be allowed.
+pub(super) fn irq_enable() {
+    // SAFETY: only the softirq level calls it, where nothing is held and no interrupt is being handled.
+    unsafe { asm!("sti", options(nostack)) };
 }
 
 #[inline(always)]

@@ -5,7 +5,10 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::raw::{CpuShared, Header};
+use crate::{
+    raw::{CpuShared, Header},
+    softirq::Level,
+};
 
 use super::CpuLocal;
 
@@ -23,6 +26,7 @@ struct HostCpu {
     irqs: Cell<bool>,
     shared: Cell<*const CpuShared>,
     current: Cell<*const Header>,
+    softirq: Cell<*const Level>,
 }
 
 impl HostCpu {
@@ -36,6 +40,7 @@ impl HostCpu {
             irqs: Cell::new(true),
             shared: Cell::new(core::ptr::null()),
             current: Cell::new(core::ptr::null()),
+            softirq: Cell::new(core::ptr::null()),
         }
     }
 }
@@ -102,6 +107,18 @@ pub(super) fn current() -> *const Header {
 
 pub(super) fn set_current(task: *const Header) {
     CPU.with(|c| c.current.set(task));
+}
+
+pub(super) fn softirq() -> *const Level {
+    CPU.with(|c| c.softirq.get())
+}
+
+pub(super) fn set_softirq(level: *const Level) {
+    CPU.with(|c| c.softirq.set(level));
+}
+
+pub(super) fn irq_enable() {
+    CPU.with(|c| c.irqs.set(true));
 }
 
 pub(super) fn irq_save() -> IrqState {

@@ -29,7 +29,10 @@ use bare as imp;
 #[cfg(not(target_os = "none"))]
 use host as imp;
 
-use crate::raw::{CpuShared, Header};
+use crate::{
+    raw::{CpuShared, Header},
+    softirq::{self, Level},
+};
 
 #[cfg(not(target_os = "none"))]
 pub use host::set_cpu;
@@ -62,6 +65,7 @@ pub struct CpuLocal {
     this: *const CpuLocal,
     shared: *const CpuShared,
     current: *const Header,
+    softirq: *const Level,
 }
 
 const _: () = {
@@ -71,6 +75,7 @@ const _: () = {
     assert!(core::mem::offset_of!(CpuLocal, this) == 16);
     assert!(core::mem::offset_of!(CpuLocal, shared) == 24);
     assert!(core::mem::offset_of!(CpuLocal, current) == 32);
+    assert!(core::mem::offset_of!(CpuLocal, softirq) == 40);
 };
 
 impl CpuLocal {
@@ -84,6 +89,7 @@ impl CpuLocal {
             this: core::ptr::null(),
             shared: core::ptr::null(),
             current: core::ptr::null(),
+            softirq: core::ptr::null(),
         }
     }
 
@@ -287,9 +293,13 @@ pub fn bh_disable() -> BhGuard {
 }
 
 impl Drop for BhGuard {
+    /// Runs what was raised meanwhile, if this was the last guard of any kind.
     #[inline(always)]
     fn drop(&mut self) {
         imp::word_sub(BH_DISABLE);
+        if imp::word() == 0 && softirq::is_pending() {
+            softirq::bh_exit();
+        }
     }
 }
 
@@ -320,6 +330,19 @@ impl Drop for IrqGuard {
     }
 }
 
+/// Calls `f` with interrupts let in, and masks them again if they were masked.
+pub(crate) fn with_irqs<R>(f: impl FnOnce() -> R) -> R {
+    let masked = !imp::irqs_enabled();
+    if masked {
+        imp::irq_enable();
+    }
+    let result = f();
+    if masked {
+        imp::irq_save();
+    }
+    result
+}
+
 /// Whether interrupts are let in.
 #[inline(always)]
 pub fn irqs_enabled() -> bool {
@@ -347,6 +370,17 @@ pub(crate) fn current() -> *const Header {
 #[inline(always)]
 pub(crate) fn set_current(task: *const Header) {
     imp::set_current(task);
+}
+
+/// This CPU's softirq level, once there is one.
+#[inline(always)]
+pub(crate) fn softirq_level() -> Option<&'static Level> {
+    // SAFETY: the pointer is null or was set from a `&'static Level` by `set_softirq_level`.
+    unsafe { imp::softirq().as_ref() }
+}
+
+pub(crate) fn set_softirq_level(level: &'static Level) {
+    imp::set_softirq(level);
 }
 
 #[cfg(all(test, not(loom)))]

@@ -119,7 +119,7 @@ pub(super) unsafe fn release(task: NonNull<Header>) {
     }
 }
 
-/// Frees a task without references, through its home's list where memory must not be touched (rule 3).
+/// Frees a task without references, through this CPU's list where memory must not be touched (rule 3).
 ///
 /// # Safety
 /// The task has no references left.
@@ -128,7 +128,9 @@ unsafe fn free(task: NonNull<Header>) {
     // SAFETY: the memory is valid until `dealloc`.
     let header = unsafe { task.as_ref() };
     if !crate::cpu::preemptible() {
-        header.home().push_dead(task);
+        crate::cpu::shared()
+            .unwrap_or(header.home())
+            .push_dead(task);
         return;
     }
     // SAFETY: a task without references is complete, and its output was taken or dropped before the reference that

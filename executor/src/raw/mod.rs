@@ -38,5 +38,5 @@ pub(crate) use header::Header;
 pub(crate) use runnable::{Poll, Polled, drain_messages, mark_requeue};
 pub use runnable::{RunList, Runnable, Running};
 pub use shared::CpuShared;
-pub(crate) use shared::EntityOps;
+pub(crate) use shared::{EntityOps, LevelKind};
 pub use task_ref::TaskRef;

@@ -97,7 +97,8 @@ impl<P: Policy> Runnable<P> {
 
     /// Hands the task to CPU `cpu`'s executor. Gives the token back if that has none.
     pub fn send_to(self, cpu: u32) -> Result<(), Self> {
-        let Some(target) = CpuShared::of(cpu) else {
+        let level = self.header().home().kind();
+        let Some(target) = CpuShared::of_level(level, cpu) else {
             return Err(self);
         };
         debug_assert!(

@@ -15,6 +15,7 @@ use crate::{
     facade::{AtomicU32, fence, mutant},
     platform,
     policy::Policy,
+    softirq,
     time::TimerQueue,
 };
 
@@ -24,6 +25,15 @@ const LOOKING: u32 = 0;
 const BUSY: u32 = 1;
 /// The CPU sleeps, or is about to: an interrupt ends that.
 const IDLE: u32 = 2;
+
+/// Which of a CPU's executors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LevelKind {
+    /// Tasks.
+    Task = 0,
+    /// Bottom halves.
+    Softirq = 1,
+}
 
 /// How to make the entity of a task whose spawner does not know the policy.
 #[derive(Clone, Copy)]
@@ -84,18 +94,20 @@ pub struct CpuShared {
     dead: PushStack<RunLink>,
     mode: AtomicU32,
     cpu: u32,
+    kind: LevelKind,
     entity: EntityOps,
     timers: TimerQueue,
 }
 
 impl CpuShared {
-    pub(crate) fn new(cpu: u32, entity: EntityOps) -> Self {
+    pub(crate) fn new(cpu: u32, kind: LevelKind, entity: EntityOps) -> Self {
         Self {
             woken: PushStack::new(),
             messages: PushStack::new(),
             dead: PushStack::new(),
             mode: AtomicU32::new(LOOKING),
             cpu,
+            kind,
             entity,
             timers: TimerQueue::new(cpu),
         }
@@ -104,6 +116,10 @@ impl CpuShared {
     /// The number of the CPU.
     pub fn cpu(&self) -> u32 {
         self.cpu
+    }
+
+    pub(crate) fn kind(&self) -> LevelKind {
+        self.kind
     }
 
     /// The CPU's timers.
@@ -142,7 +158,10 @@ impl CpuShared {
     #[inline]
     fn kick(&self) {
         if self.cpu == cpu::id() {
-            cpu::set_need_resched();
+            match self.kind {
+                LevelKind::Task => cpu::set_need_resched(),
+                LevelKind::Softirq => softirq::raised(),
+            }
             return;
         }
         self.kick_remote();
@@ -253,20 +272,28 @@ mod table {
     use super::*;
     use crate::facade::AtomicPtr;
 
-    static CPUS: [AtomicPtr<CpuShared>; cpu::MAX_CPUS] =
-        [const { AtomicPtr::new(ptr::null_mut()) }; cpu::MAX_CPUS];
+    /// By level and CPU.
+    static CPUS: [[AtomicPtr<CpuShared>; cpu::MAX_CPUS]; 2] =
+        [const { [const { AtomicPtr::new(ptr::null_mut()) }; cpu::MAX_CPUS] }; 2];
 
     impl CpuShared {
         /// Makes this the executor that [`CpuShared::of`] finds.
         pub(crate) fn publish(&'static self) {
-            if let Some(slot) = CPUS.get(self.cpu as usize) {
+            if let Some(slot) = CPUS[self.kind as usize].get(self.cpu as usize) {
                 slot.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
             }
         }
 
         /// The executor of CPU `cpu`, if it has one.
         pub fn of(cpu: u32) -> Option<&'static CpuShared> {
-            let ptr = CPUS.get(cpu as usize)?.load(Ordering::Acquire);
+            Self::of_level(LevelKind::Task, cpu)
+        }
+
+        /// The executor of a level of CPU `cpu`, if it has one.
+        pub(crate) fn of_level(kind: LevelKind, cpu: u32) -> Option<&'static CpuShared> {
+            let ptr = CPUS[kind as usize]
+                .get(cpu as usize)?
+                .load(Ordering::Acquire);
             // SAFETY: null, or stored by `publish` from a reference that lives for ever.
             unsafe { ptr.as_ref() }
         }
@@ -281,5 +308,9 @@ impl CpuShared {
     pub fn of(cpu: u32) -> Option<&'static CpuShared> {
         let _ = ptr::null::<()>();
         cpu::shared().filter(|s| s.cpu == cpu)
+    }
+    /// As [`CpuShared::of`].
+    pub(crate) fn of_level(kind: LevelKind, cpu: u32) -> Option<&'static CpuShared> {
+        Self::of(cpu).filter(|s| s.kind == kind)
     }
 }

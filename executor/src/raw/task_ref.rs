@@ -147,8 +147,13 @@ impl TaskRef {
     /// # Context
     /// Any.
     pub fn migrate(&self, cpu: u32) {
-        self.header().want.store(cpu, Ordering::Release);
+        self.set_wanted_cpu(cpu);
         self.notify_owner();
+    }
+
+    /// Lets the task go to CPU `cpu` when it is woken next.
+    pub(crate) fn set_wanted_cpu(&self, cpu: u32) {
+        self.header().want.store(cpu, Ordering::Release);
     }
 
     pub(crate) fn wanted_cpu(&self) -> u32 {
