@@ -9,7 +9,8 @@ use core::{
 
 use super::slots::Slots;
 use crate::{
-    raw::TaskRef,
+    cpu,
+    raw::{CpuShared, TaskRef},
     scope::Scope,
     spawn::{SpawnError, Spawner},
     sync::{SpinLockIrq, WaitQueue},
@@ -42,10 +43,12 @@ impl Shared {
 
     /// Waits, in the work's own task, until it is to run.
     async fn started(&self, slot: usize) {
-        poll_fn(|_| match self.slots.with(|slots| slots.take_start(slot)) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
+        poll_fn(
+            |_| match self.slots.with(|slots| slots.take_start(slot, cpu::id())) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            },
+        )
         .await;
     }
 
@@ -217,12 +220,12 @@ impl Work {
         self.request(None)
     }
 
-    /// As [`Work::queue`], to run on CPU `cpu`.
+    /// As [`Work::queue`], to run on CPU `cpu`, if that has an executor.
     ///
     /// # Context
     /// Any.
     pub fn queue_on(&self, cpu: u32) -> bool {
-        self.request(Some(cpu))
+        self.request(CpuShared::of(cpu).map(CpuShared::cpu))
     }
 
     fn request(&self, cpu: Option<u32>) -> bool {

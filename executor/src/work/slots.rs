@@ -106,11 +106,13 @@ impl Slots {
         }
     }
 
-    /// Whether the work's task is to run now; it is told once.
-    pub(super) fn take_start(&mut self, slot: usize) -> bool {
-        self.slots[slot]
-            .as_mut()
-            .is_some_and(|work| mem::take(&mut work.start))
+    /// Whether the work's task, which asks from CPU `here`, is to run now; it is told once. A task that is still on its way
+    /// to the CPU asked for waits on: it is woken once it has been told where to go.
+    pub(super) fn take_start(&mut self, slot: usize, here: u32) -> bool {
+        let Some(work) = self.slots[slot].as_mut() else {
+            return false;
+        };
+        work.cpu.is_none_or(|cpu| cpu == here) && mem::take(&mut work.start)
     }
 
     /// Queues a request, made by task `by`. False if one waits already, or none is taken now.

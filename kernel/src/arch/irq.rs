@@ -101,7 +101,8 @@ fn counts(cpu: u32) -> Option<&'static Counts> {
     unsafe { COUNTS.get(cpu as usize)?.load(Ordering::Acquire).as_ref() }
 }
 
-/// Runs what is registered for `vector`, in hard-interrupt context. Interrupts are off.
+/// Runs what is registered for `vector`, in hard-interrupt context, and the softirqs that it raised. Interrupts are off,
+/// but while softirqs run.
 #[inline]
 pub fn dispatch(vector: u8) {
     executor::cpu::hardirq_enter();
@@ -136,6 +137,7 @@ pub fn dispatch(vector: u8) {
         None => unexpected_vector(vector),
     }
     executor::cpu::hardirq_exit();
+    executor::softirq::irq_exit();
 }
 
 #[cold]

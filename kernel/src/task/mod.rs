@@ -9,6 +9,8 @@
     reason = "loads page tables and follows the tag that a thread's task carries"
 )]
 
+#[cfg(feature = "ktest")]
+mod ktests;
 pub mod load;
 pub mod order;
 pub mod platform;
@@ -44,6 +46,7 @@ pub fn init() {
     percpu::this()
         .tasks
         .store(core::ptr::from_mut(tasks).cast(), Ordering::Release);
+    executor::softirq::init();
 }
 
 fn this() -> &'static CpuTasks {

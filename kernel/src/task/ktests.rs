@@ -1,0 +1,230 @@
+//! In-kernel tests of the async core: crate `executor` on this machine, with its interrupts and its CPUs.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use executor::cpu;
+use executor::irq::IrqEvent;
+use executor::softirq::{self, Tasklet, Vector};
+use executor::sync::{Mutex, channel};
+use executor::time::{HrTimer, Instant, sleep, timeout};
+use executor::work::WorkQueue;
+use executor::{Scope, Spawner, spawn_on, yield_now};
+use test_macros::kernel_test;
+
+use crate::arch::{apic, irq, line, percpu, smp};
+
+/// How long what should come at once may take on a busy host.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[kernel_test(cpus = 2)]
+async fn no_wake_between_cpus_that_go_idle_is_lost() {
+    const ROUNDS: u64 = 2000;
+    let (there, from_here) = channel(1);
+    let (here, from_there) = channel(1);
+    let echo = spawn_on(1, "echo", async move {
+        while let Some(n) = from_here.recv().await {
+            assert_eq!(cpu::id(), 1);
+            if here.send(n).await.is_err() {
+                break;
+            }
+        }
+    });
+    for n in 0..ROUNDS {
+        assert!(there.send(n).await.is_ok());
+        assert_eq!(
+            timeout(PATIENCE, from_there.recv()).await,
+            Ok(Some(n)),
+            "round {n}"
+        );
+    }
+    drop(there);
+    assert_eq!(echo.await, Ok(()));
+}
+
+#[kernel_test]
+async fn a_mutex_goes_round_the_cpus() {
+    const ROUNDS: u64 = 300;
+    let total = Arc::new(Mutex::new(0));
+    let scope = Scope::new();
+    let tasks = 2 * u64::from(smp::cpu_count());
+    for i in 0..tasks {
+        let total = total.clone();
+        let spawner = Spawner::new("adder").cpu((i % u64::from(smp::cpu_count())) as u32);
+        let adder = scope.try_spawn(spawner, async move {
+            for _ in 0..ROUNDS {
+                let mut guard = total.lock().await;
+                let was = *guard;
+                yield_now().await;
+                *guard = was + 1;
+            }
+        });
+        assert!(adder.is_ok());
+    }
+    scope.join().await;
+    assert_eq!(*total.lock().await, tasks * ROUNDS);
+}
+
+#[kernel_test(cpus = 2)]
+async fn a_task_goes_where_it_is_asked_to() {
+    let Some(me) = executor::current() else {
+        panic!("a test runs in a task");
+    };
+    let home = cpu::id();
+    for round in 0..200 {
+        let to = round % smp::cpu_count();
+        me.migrate(to);
+        yield_now().await;
+        assert_eq!((cpu::id(), me.cpu()), (to, to));
+    }
+    me.migrate(home);
+    yield_now().await;
+}
+
+#[kernel_test]
+async fn a_storm_of_timer_interrupts_loses_no_event() {
+    const EVENTS: u64 = 500;
+    let scope = Scope::new();
+    for there in 0..smp::cpu_count() {
+        let storm = async move {
+            let event = Arc::new(IrqEvent::new());
+            let (raised, left) = (event.clone(), AtomicU64::new(EVENTS));
+            let timer = HrTimer::new(move |now| {
+                assert!(cpu::in_hardirq() && !cpu::irqs_enabled());
+                raised.raise();
+                let left = left.fetch_sub(1, Ordering::Relaxed) - 1;
+                (left > 0).then(|| now.add_ns(20_000))
+            });
+            timer.arm(Instant::now().add_ns(20_000));
+            let mut seen = 0;
+            while seen < EVENTS {
+                let new = timeout(PATIENCE, event.wait()).await;
+                seen += new.expect("events keep coming") as u64;
+            }
+            assert_eq!((seen, event.take()), (EVENTS, 0));
+        };
+        assert!(
+            scope
+                .try_spawn(Spawner::new("storm").cpu(there), storm)
+                .is_ok()
+        );
+    }
+    scope.join().await;
+}
+
+#[kernel_test(cpus = 2)]
+async fn timers_are_cancelled_from_another_cpu_while_they_fire() {
+    for round in 0..300_u64 {
+        let alive = Arc::new(AtomicU64::new(1));
+        let seen = alive.clone();
+        let timer = HrTimer::new(move |now| {
+            assert_eq!(seen.load(Ordering::Acquire), 1, "after its end");
+            Some(now.add_ns(1_000))
+        });
+        timer.arm(Instant::now().add_ns(1_000 + round * 100));
+        let cancel = spawn_on(1, "cancels", async move {
+            timer.cancel();
+            alive.store(0, Ordering::Release);
+            timer
+        });
+        assert!(cancel.await.is_ok());
+    }
+}
+
+/// Raised by the vector that [`a_softirq_runs_on_the_way_out_of_an_interrupt`] sends itself.
+static BOTTOM_HALF: IrqEvent = IrqEvent::new();
+
+#[kernel_test]
+async fn a_softirq_runs_on_the_way_out_of_an_interrupt() {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let Some(vector) = line::allocate_vector() else {
+        panic!("vectors are free at boot");
+    };
+    irq::register(vector, "softirq test", irq::Action::Raise(&BOTTOM_HALF));
+    let here = cpu::id();
+    let before = softirq::counts(here)[Vector::Block as usize];
+    let half = softirq::spawn(Vector::Block, "bottom half", async {
+        loop {
+            BOTTOM_HALF.wait().await;
+            assert!(cpu::in_softirq() && !cpu::in_hardirq() && cpu::irqs_enabled());
+            RUNS.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+    .expect("there is memory at boot");
+    sleep(Duration::from_millis(1)).await;
+    let Some(area) = percpu::of(here) else {
+        panic!("this CPU is there");
+    };
+    for n in 1..=20 {
+        apic::send_ipi(area.apic_id.load(Ordering::Relaxed) as u32, vector);
+        let start = Instant::now();
+        // No await: it comes in the midst of this poll.
+        while RUNS.load(Ordering::Relaxed) < n && start.elapsed() < PATIENCE {
+            core::hint::spin_loop();
+        }
+        assert_eq!(RUNS.load(Ordering::Relaxed), n);
+    }
+    assert!(softirq::counts(here)[Vector::Block as usize] >= before + 20);
+    half.abort();
+    assert!(half.await.is_err());
+    irq::unregister(vector);
+    line::free_vector(vector);
+}
+
+#[kernel_test(cpus = 2)]
+async fn a_tasklet_asked_for_by_all_cpus_runs_on_one_at_a_time() {
+    static RUNNING: AtomicU64 = AtomicU64::new(0);
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let tasklet = Tasklet::new("test", || {
+        assert_eq!(RUNNING.fetch_add(1, Ordering::AcqRel), 0);
+        RUNS.fetch_add(1, Ordering::Relaxed);
+        RUNNING.fetch_sub(1, Ordering::AcqRel);
+    });
+    let tasklet = Arc::new(tasklet.expect("there is memory at boot"));
+    let callers: Vec<_> = (0..smp::cpu_count())
+        .map(|there| {
+            let tasklet = tasklet.clone();
+            spawn_on(there, "asks", async move {
+                for _ in 0..200 {
+                    tasklet.schedule();
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        assert!(caller.await.is_ok());
+    }
+    // The last request is met, too.
+    let met = RUNS.load(Ordering::Relaxed);
+    tasklet.schedule();
+    let start = Instant::now();
+    while RUNS.load(Ordering::Relaxed) == met {
+        assert!(start.elapsed() < PATIENCE);
+        yield_now().await;
+    }
+    match Arc::into_inner(tasklet) {
+        Some(tasklet) => tasklet.kill().await,
+        None => panic!("the callers have ended"),
+    }
+}
+
+#[kernel_test(cpus = 2)]
+async fn works_run_on_the_cpu_they_are_queued_for() {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let queue = WorkQueue::new(4);
+    let work = queue.work(Spawner::new("work"), || async {
+        SEEN.store(u64::from(cpu::id()) + 1, Ordering::Release);
+    });
+    let work = work.expect("there is memory at boot");
+    for round in 0..50 {
+        let to = round % smp::cpu_count();
+        assert!(work.queue_on(to));
+        work.flush().await;
+        assert_eq!(SEEN.load(Ordering::Acquire), u64::from(to) + 1);
+    }
+    drop(work);
+    queue.destroy().await;
+}
