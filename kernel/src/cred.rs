@@ -66,7 +66,8 @@ fn fix_capabilities(old: &Credentials, new: &mut Credentials) {
 /// `EPERM` if an id is none of the old ones and the caller is not privileged.
 pub fn set_resuid(old: &Credentials, ids: Ids) -> Result<Credentials, Errno> {
     let known = |id: u32| id == KEEP || id == old.uid || id == old.euid || id == old.suid;
-    if !old.capable(Cap::Setuid) && !(known(ids.real) && known(ids.effective) && known(ids.saved)) {
+    let own = known(ids.real) && known(ids.effective) && known(ids.saved);
+    if !own && !old.capable(Cap::Setuid) {
         return Err(Errno::EPERM);
     }
     Ok(with_uids(old, ids))
@@ -174,7 +175,8 @@ fn fix_fs_capabilities(old: &Credentials, new: &mut Credentials) {
 /// `EPERM`.
 pub fn set_resgid(old: &Credentials, ids: Ids) -> Result<Credentials, Errno> {
     let known = |id: u32| id == KEEP || id == old.gid || id == old.egid || id == old.sgid;
-    if !old.capable(Cap::Setgid) && !(known(ids.real) && known(ids.effective) && known(ids.saved)) {
+    let own = known(ids.real) && known(ids.effective) && known(ids.saved);
+    if !own && !old.capable(Cap::Setgid) {
         return Err(Errno::EPERM);
     }
     Ok(with_gids(old, ids))

@@ -13,7 +13,7 @@ use crate::random;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// Where position-independent programs with an interpreter go: two thirds up, as on Linux.
-const DYN_BASE: u64 = TASK_SIZE / 3 * 2 & !(PAGE - 1);
+const DYN_BASE: u64 = (TASK_SIZE / 3 * 2) & !(PAGE - 1);
 /// Random bits of addresses, in pages.
 const MMAP_RANDOM: u64 = (1 << 28) - 1;
 /// Random bits of the stack's address, in pages.
@@ -304,7 +304,7 @@ pub fn brk_start(end: u64, among_mappings: bool, randomize: bool) -> u64 {
         end.next_multiple_of(PAGE)
     };
     let random = if randomize {
-        random::next_u64() % BRK_RANDOM & !(PAGE - 1)
+        (random::next_u64() % BRK_RANDOM) & !(PAGE - 1)
     } else {
         0
     };

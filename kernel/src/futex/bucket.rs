@@ -29,7 +29,7 @@ impl Key {
         let shared = if private {
             None
         } else {
-            shared_object(space, addr)
+            space.shared_object(addr)
         };
         let (object, offset) = shared.unwrap_or((Arc::as_ptr(space) as usize, addr));
         Ok(Key { object, offset })
@@ -41,23 +41,6 @@ impl Key {
             (self.object as u64 ^ self.offset.rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> (64 - BUCKET_BITS)) as usize
     }
-}
-
-/// What is mapped shared at `addr`, and the offset there.
-fn shared_object(space: &AddressSpace, addr: u64) -> Option<(usize, u64)> {
-    let mut found = None;
-    space.for_each_vma(addr, &mut |vma| {
-        if vma.start <= addr && addr < vma.end && vma.shared {
-            found = vma.file.map(|file| {
-                (
-                    Arc::as_ptr(file.inode()) as usize,
-                    vma.offset + (addr - vma.start),
-                )
-            });
-        }
-        false
-    });
-    found
 }
 
 const BUCKET_BITS: u32 = 8;

@@ -122,17 +122,11 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
     let flags = args.flags;
     let cred = parent.cred();
     check(flags, cred.capable(Cap::SysAdmin))?;
-    if args.stack >= USER_END || flags & flag::SETTLS != 0 && args.tls >= USER_END {
-        return Err(if flags & flag::SETTLS != 0 && args.tls >= USER_END {
-            Errno::EPERM
-        } else {
-            Errno::EINVAL
-        });
+    if flags & flag::SETTLS != 0 && args.tls >= USER_END {
+        return Err(Errno::EPERM);
     }
-    let exit_signal = match args.exit_signal {
-        0 => None,
-        number => Some(Signal::new(number).ok_or(Errno::EINVAL)?),
-    };
+    // As on Linux, clone takes any number, and one that is no signal is never sent.
+    let exit_signal = Signal::new(args.exit_signal);
     mm::admit()?;
     let own = parent.process();
     let user = parent.with_shared(|shared| shared.user.clone());

@@ -73,7 +73,6 @@ impl<T> Guarded<T> {
     /// # Panics
     /// If `token` is another lock's.
     #[inline]
-    #[expect(clippy::mut_from_ref, reason = "the exclusive borrow is the token's")]
     pub fn get_mut<'a>(&'a self, token: &'a mut Token) -> &'a mut T {
         assert!(token.0 == self.token, "the wrong lock is held");
         // SAFETY: the token is unique and borrowed exclusively for as long as the result lives.

@@ -37,8 +37,8 @@ pub struct TaskTable {
     forks: u64,
 }
 
-// SAFETY: number 1 is used here alone, and this is a static.
 static TABLE: SpinLock<TaskTable> = SpinLock::new(TaskTable {
+    // SAFETY: number 1 is used here alone, for the one value of this static.
     token: unsafe { Token::fixed(1) },
     pids: None,
     leaves: Vec::new(),

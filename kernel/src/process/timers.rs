@@ -312,8 +312,7 @@ impl Process {
             let at = monotonic.saturating_add(wait);
             next = Some(next.map_or(at, |next: u64| next.min(at)));
         };
-        for which in 0..INTERVAL.len() {
-            let (base, signal) = INTERVAL[which];
+        for (which, (base, signal)) in INTERVAL.into_iter().enumerate() {
             if self.timers.inner.lock().interval[which].end.is_none() {
                 continue;
             }

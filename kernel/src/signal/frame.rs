@@ -171,14 +171,15 @@ pub(super) fn push(
     mask: SigSet,
     altstack: &AltStack,
 ) -> Result<bool, Errno> {
-    if action.flags & SA_RESTORER == 0 {
+    // A handler where no program can be would fault at its first instruction.
+    if action.flags & SA_RESTORER == 0 || action.handler >= USER_END {
         return Err(Errno::EFAULT);
     }
     let on_altstack = altstack.size != 0 && altstack.contains(regs.rsp);
     let mut sp = regs.rsp.wrapping_sub(RED_ZONE);
     let mut entering = false;
     if action.flags & SA_ONSTACK != 0 && altstack.state(regs.rsp) == 0 {
-        sp = altstack.base + altstack.size;
+        sp = altstack.base.wrapping_add(altstack.size);
         entering = true;
     }
     let fpstate = sp.wrapping_sub(fp_size() as u64) & !63;

@@ -126,17 +126,19 @@ pub fn send_locked(target: Target<'_>, signal: Signal, info: &SigInfo) -> Result
 /// # Errors
 /// `EAGAIN` if there is no memory for it.
 pub fn reserve(target: Target<'_>) -> Result<(), Errno> {
-    let mut store = None;
+    let mut store: Option<pending::Store> = None;
     loop {
         let mut state = target.process().signals.lock();
-        if let Some(new) = store.take() {
-            store = Some(queue(&mut state, target).grow(new));
-        }
-        if queue(&mut state, target).reserve() {
+        let queue = queue(&mut state, target);
+        let retired = store.take().map(|new| queue.grow(new));
+        let done = queue.reserve();
+        let wants = queue.wants();
+        drop(state);
+        // Freed only now that nothing is locked.
+        drop(retired);
+        if done {
             return Ok(());
         }
-        let wants = queue(&mut state, target).wants();
-        drop(state);
         store = Some(pending::store(wants).ok_or(Errno::EAGAIN)?);
     }
 }

@@ -278,7 +278,6 @@ fn cap_bit(n: u64) -> Result<u64> {
 /// `PR_SET_TIMERSLACK`: kept for who asks; timers here are exact.
 static TIMER_SLACK_NS: AtomicU32 = AtomicU32::new(50_000);
 
-#[expect(clippy::too_many_lines, reason = "one call with many numbers")]
 fn prctl(call: &mut Call<'_>) -> SysResult {
     let thread = call.thread;
     let (arg, rest) = (call.arg(1), [call.arg(2), call.arg(3), call.arg(4)]);

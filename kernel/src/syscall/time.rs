@@ -28,6 +28,8 @@ pub const CALLS: &[(u16, Plain)] = &[
 ];
 
 const NS: u64 = 1_000_000_000;
+/// The time of day cannot be set to less than thirty years before its end.
+const REALTIME_MAX: u64 = i64::MAX as u64 - 30 * 365 * 86_400 * NS;
 /// The tick of the coarse clocks: 4 ms, as with Linux's `HZ` of 250.
 const COARSE_NS: u64 = 4_000_000;
 
@@ -129,7 +131,7 @@ impl Clock {
                 } else {
                     let thread = table::lock().thread(tid).cloned().ok_or(Errno::EINVAL)?;
                     if thread.process().pid != call.thread.process().pid {
-                        return Err(Errno::EINVAL.into());
+                        return Err(Errno::EINVAL);
                     }
                     usage(&thread)
                 }
@@ -218,7 +220,7 @@ fn clock_settime(call: &mut Call<'_>) -> SysResult {
     let ns = read_timespec(call.arg(1))?;
     may_set(call)?;
     // As on Linux, the machine may not have been up before 1970.
-    if ns > i64::MAX as u64 || ns < timekeeping::monotonic_ns() {
+    if ns > REALTIME_MAX || ns < timekeeping::monotonic_ns() {
         return Err(Errno::EINVAL.into());
     }
     timekeeping::set_realtime(ns as i64);
@@ -242,10 +244,10 @@ fn settimeofday(call: &mut Call<'_>) -> SysResult {
     } else {
         Some(usermem::read::<[i64; 2]>(call.arg(0))?)
     };
-    if let Some([sec, usec]) = new {
-        if sec < 0 || !(0..1_000_000).contains(&usec) {
-            return Err(Errno::EINVAL.into());
-        }
+    if new.is_some_and(|[sec, usec]| {
+        sec < 0 || sec as u64 > REALTIME_MAX / NS || !(0..1_000_000).contains(&usec)
+    }) {
+        return Err(Errno::EINVAL.into());
     }
     if call.arg(1) != 0 {
         // The time zone is kept by nobody, but must be there and sane.

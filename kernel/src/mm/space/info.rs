@@ -1,6 +1,9 @@
 //! What `/proc` shows of an address space.
 
+use alloc::sync::Arc;
+
 use super::{AddressSpace, ProgramLayout, SpaceStats, VmaInfo};
+use crate::mm::PAGE_SHIFT;
 use crate::mm::vma::VmFlags;
 
 impl AddressSpace {
@@ -40,6 +43,23 @@ impl AddressSpace {
                 return;
             }
         }
+    }
+
+    /// What is mapped shared at `addr`: the address of its page cache, which tells it from all others, and the byte
+    /// offset there. For futexes that several processes share.
+    pub fn shared_object(&self, addr: u64) -> Option<(usize, u64)> {
+        let state = self.state.lock();
+        let vma = state
+            .vmas
+            .iter_from(addr)
+            .next()
+            .filter(|vma| vma.start <= addr)?;
+        let object = vma
+            .object
+            .as_ref()
+            .filter(|_| vma.flags.contains(VmFlags::MAYSHARE))?;
+        let offset = (vma.pgoff << PAGE_SHIFT) + (addr - vma.start);
+        Some((Arc::as_ptr(&object.mapping) as usize, offset))
     }
 
     /// The sizes.
