@@ -4,7 +4,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use fs::{Cap, Errno, Result};
 
-use super::{Call, Plain, SysResult};
+use super::{Call, Plain, Stop, SysResult};
 use crate::arch::{power, smp};
 use crate::process::{Thread, table};
 use crate::usermem;
@@ -131,7 +131,15 @@ fn getrandom(call: &mut Call<'_>) -> SysResult {
     Ok(done)
 }
 
-fn reboot(call: &mut Call<'_>) -> SysResult {
+/// What reboot(2) is asked to do to the machine.
+enum Ending {
+    Restart,
+    Halt,
+    PowerOff,
+}
+
+/// What the call asks for; `None` for what has no effect here.
+fn ending(call: &Call<'_>) -> Result<Option<Ending>> {
     const MAGIC1: u64 = 0xfee1_dead;
     const MAGIC2: [u64; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
     const RESTART: u32 = 0x0123_4567;
@@ -141,26 +149,46 @@ fn reboot(call: &mut Call<'_>) -> SysResult {
     const POWER_OFF: u32 = 0x4321_fedc;
     const RESTART2: u32 = 0xa1b2_c3d4;
     if !call.thread.cred().capable(Cap::SysBoot) {
-        return Err(Errno::EPERM.into());
+        return Err(Errno::EPERM);
     }
     if call.arg(0) & 0xffff_ffff != MAGIC1 || !MAGIC2.contains(&(call.arg(1) & 0xffff_ffff)) {
-        return Err(Errno::EINVAL.into());
+        return Err(Errno::EINVAL);
     }
     match call.arg(2) as u32 {
-        CAD_ON | CAD_OFF => Ok(0),
-        RESTART | RESTART2 => {
+        CAD_ON | CAD_OFF => Ok(None),
+        RESTART | RESTART2 => Ok(Some(Ending::Restart)),
+        HALT => Ok(Some(Ending::Halt)),
+        POWER_OFF => Ok(Some(Ending::PowerOff)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn reboot(call: &mut Call<'_>) -> SysResult {
+    match ending(call)? {
+        Some(_) => Err(Stop::Wait),
+        None => Ok(0),
+    }
+}
+
+/// The waiting part of reboot(2): lets the terminals send what they were given, and ends.
+pub async fn reboot_wait(call: &mut Call<'_>) -> Result<u64> {
+    let Some(ending) = ending(call)? else {
+        return Ok(0);
+    };
+    crate::tty::serial::drain().await;
+    match ending {
+        Ending::Restart => {
             log::error!("reboot: Restarting system");
             power::reset()
         }
-        HALT => {
+        Ending::Halt => {
             log::error!("reboot: System halted");
             crate::arch::halt_forever()
         }
-        POWER_OFF => {
+        Ending::PowerOff => {
             log::error!("reboot: Power down");
             power::poweroff()
         }
-        _ => Err(Errno::EINVAL.into()),
     }
 }
 

@@ -10,7 +10,9 @@ use executor::time::{Instant, Sleep, sleep_until};
 use fs::poll::{PollTable, Waiters};
 use fs::{Errno, PollEvents, Result};
 
-use super::{Call, Stop, attempt, epoll, futex, lock, poll, process, signal, socket, time};
+use super::{
+    Call, Stop, attempt, epoll, futex, lock, poll, process, signal, socket, sysinfo, time,
+};
 
 /// Brings a call to its end that a plain attempt left with `stop`.
 ///
@@ -41,6 +43,7 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         61 => process::wait4_wait(call).await,
         72 | 73 => alloc::boxed::Box::pin(lock::wait(call)).await,
         128 => signal::timedwait(call).await,
+        169 => alloc::boxed::Box::pin(sysinfo::reboot_wait(call)).await,
         202 => futex::wait(call).await,
         219 => time::restart(call).await,
         230 => time::clock_nanosleep_wait(call).await,

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use conquer_once::noblock::OnceCell;
 use drivers::serial::{
@@ -14,6 +15,7 @@ use drivers::tty::receive::Received;
 use drivers::tty::termios::{Cc, ControlFlags, DISABLED_CHAR, InputFlags};
 use drivers::tty::{Effects, Termios};
 use executor::irq::IrqEvent;
+use executor::time::Instant;
 use fs::Result;
 use x86_64::instructions::port::Port as IoPort;
 
@@ -75,6 +77,25 @@ struct SerialLine(Arc<Tty>);
 /// The terminal of serial port `index`, if that is there.
 pub fn terminal(index: usize) -> Option<Arc<Tty>> {
     FOUND.get(index)?.try_get().ok().cloned()
+}
+
+/// Waits until all output is on the wire, or for a second: the machine is about to stop.
+///
+/// # Cancel safety
+/// Nothing is lost.
+pub async fn drain() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const LOOK_EVERY: Duration = Duration::from_millis(1);
+    let end = Instant::now() + PATIENCE;
+    let sent = || {
+        FOUND
+            .iter()
+            .filter_map(|port| port.try_get().ok())
+            .all(|tty| tty.is_drained() && tty.driver.serial().is_none_or(SerialPort::is_idle))
+    };
+    while !sent() && Instant::now() < end {
+        executor::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Looks for the ports, and starts a task that serves each one found.
