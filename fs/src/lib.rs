@@ -33,6 +33,7 @@ pub mod eventfd;
 pub mod fdtable;
 pub mod file;
 pub mod inode;
+pub mod inotify;
 pub mod iobuf;
 pub mod locks;
 pub mod mapping;
@@ -54,6 +55,7 @@ pub mod sync;
 #[cfg(test)]
 mod test_util;
 pub mod time;
+pub mod timerfd;
 pub mod tmpfs;
 pub mod unix;
 pub mod user_count;

@@ -1,7 +1,7 @@
 //! Hooks by which file operations tell watchers what happened to an inode (Linux's `fsnotify`).
 //!
 //! The operations of the VFS call these functions after they succeeded, with no spin lock held. While nobody watches anything, each
-//! costs a load and a branch. A watch hangs on its inode as a [`Mark`]; `inotify` is the one kind there is.
+//! costs a load and a branch. A watch hangs on its inode as a [`Mark`]; [`inotify`](crate::inotify) is the one kind there is.
 //!
 //! A mark keeps its inode in memory; it goes when its owner removes it, or when the last name of the inode and the last
 //! open file have gone ([`inode_removed`]).

@@ -51,6 +51,7 @@ pub fn settings() -> u64 {
 pub fn set_realtime(ns: i64) {
     OFFSET_NS.store(ns - tsc::now_ns() as i64, Ordering::Relaxed);
     SETTINGS.fetch_add(1, Ordering::Release);
+    fs::timerfd::clock_was_set(offset_ns());
     crate::vdso::update();
 }
 

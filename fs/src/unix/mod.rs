@@ -173,7 +173,7 @@ impl UnixSocket {
     /// Gives it an address of the kernel's choice if it passes credentials and has none, so that receivers can answer.
     fn autobind_if_asked(&self) -> Result<()> {
         if self.out.options.pass_cred() && self.state.lock().addr.is_none() {
-            return self.bind_to(|me| addr::autobind(me));
+            return self.bind_to(addr::autobind);
         }
         Ok(())
     }
@@ -229,12 +229,12 @@ impl UnixSocket {
         queued > MAX_DATAGRAMS && !self.is_peer(sender)
     }
 
-    fn poll_datagram_room(&self, mut table: Option<&mut PollTable<'_>>) -> bool {
+    fn poll_datagram_room(&self, table: Option<&mut PollTable<'_>>) -> bool {
         let Some(peer) = self.peer() else { return true };
         if peer.is_peer(self) {
             return true;
         }
-        if let Some(table) = table.as_deref_mut() {
+        if let Some(table) = table {
             table.register(&peer.room);
         }
         let queued = peer.inbox.lock().messages.len();

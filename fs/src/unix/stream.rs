@@ -162,10 +162,10 @@ impl ByteQueue {
             self.len -= put;
             taken.faulted = put < wanted;
             taken.complete |= taken.files.is_some();
-            if piece.start == piece.end {
-                if let Some(piece) = self.pieces.pop_front() {
-                    self.keep(piece.buf);
-                }
+            if piece.start == piece.end
+                && let Some(piece) = self.pieces.pop_front()
+            {
+                self.keep(piece.buf);
             }
             if taken.faulted || taken.complete {
                 break;

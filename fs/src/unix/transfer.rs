@@ -153,7 +153,7 @@ impl UnixSocket {
     pub(super) fn send_message(
         &self,
         msg: &mut SendMsg<'_>,
-        mut wait: Option<&mut PollTable<'_>>,
+        wait: Option<&mut PollTable<'_>>,
     ) -> Result<usize> {
         if msg.flags & msg::OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
@@ -182,7 +182,7 @@ impl UnixSocket {
             Some((given, who)) => addr::find(who, given, self.kind)?,
             None => self.peer().ok_or(Errno::ENOTCONN)?,
         };
-        if let Some(table) = wait.as_deref_mut() {
+        if let Some(table) = wait {
             table.register(&self.out.writers);
             table.register(&target.room);
         }
