@@ -19,6 +19,8 @@ pub const CLOCK_HZ: u32 = 115_200;
 
 /// Depth of the 16550's FIFOs.
 const FIFO_LEN: usize = 16;
+/// FIFO loads handed to a chip that takes them at once, for one interrupt.
+const LOADS: usize = 16;
 /// Interrupt causes handled before the task lets others run.
 const BUDGET: usize = 64;
 
@@ -281,25 +283,23 @@ impl<R: Registers> Uart16550<R> {
     }
 
     fn transmit(&self, line: &dyn Line) {
-        {
-            let chip = self.chip.lock();
-            let wanted = chip.interrupts.contains(InterruptEnable::TRANSMITTER_EMPTY);
-            if !wanted || !self.read_line_status().contains(LineStatus::TRANSMIT_EMPTY) {
+        // Off while the FIFO is filled: a chip that sends at once, as emulated ones do, would interrupt for every byte.
+        self.enable_transmit_interrupt(&mut self.chip.lock(), false);
+        for _ in 0..LOADS {
+            let empty = {
+                let _chip = self.chip.lock();
+                self.read_line_status().contains(LineStatus::TRANSMIT_EMPTY)
+            };
+            if !empty {
+                break;
+            }
+            if !self.refill(line) {
+                // Whoever adds output from now on finds the interrupt off, and switches it on.
+                line.output_sent();
                 return;
             }
         }
-        if self.refill(line) {
-            return;
-        }
-        // Nothing left: stop asking, then look once more, for what came in between asks in vain otherwise.
-        let mut chip = self.chip.lock();
-        self.enable_transmit_interrupt(&mut chip, false);
-        drop(chip);
-        if self.refill(line) {
-            self.start_output();
-        } else {
-            line.output_sent();
-        }
+        self.enable_transmit_interrupt(&mut self.chip.lock(), true);
     }
 
     /// Fills the empty transmit FIFO; false if there is nothing to send.
