@@ -23,6 +23,8 @@ pub struct Program {
     pub argv: Vec<String>,
     /// Files that it needs: path in the guest, mode, contents.
     pub files: Vec<(String, u32, Vec<u8>)>,
+    /// What it has to write, where the test knows.
+    pub output: Option<&'static str>,
 }
 
 impl Program {
@@ -35,6 +37,7 @@ impl Program {
             seconds: 30,
             argv: vec!["/bin/ash".into(), format!("/{path}")],
             files: vec![(path, 0o644, script.into())],
+            output: None,
         }
     }
 }
@@ -102,6 +105,102 @@ pub fn usertest_names(program: &Path) -> Result<Vec<String>> {
         .lines()
         .map(str::to_string)
         .collect())
+}
+
+/// A case of [`usertests`] as a program to run.
+#[must_use]
+pub fn usertest(name: &str) -> Program {
+    Program {
+        name: name.to_string(),
+        seconds: 40,
+        argv: ["/bin/usertests", "run", name].map(str::to_string).into(),
+        files: Vec::new(),
+        output: None,
+    }
+}
+
+/// The C programs of `tests/user/c`: source, compiler options, whether it needs libraries, output.
+const C_PROGRAMS: [(&str, &[&str], bool, &str); 4] = [
+    (
+        "hello_static",
+        &["-static", "-lm"],
+        false,
+        "arguments 2 given\nnumbers -42 deadbeef 1.414214 1.000000e+300 text\nline 1\nNo such file or directory\n\
+         Fri Jan  2 00:00:00 1970\nshell b\nat exit\n",
+    ),
+    (
+        "hello_dynamic",
+        &["-Wl,--no-as-needed", "-lm"],
+        true,
+        "libc is loaded\nobjects several\ncos 1.000\nsin 0.841\ndlopen: cannot open\nunwound all\n",
+    ),
+    ("threads", &["-pthread"], true, "all threads done\n"),
+    (
+        "avx",
+        &["-static", "-O1"],
+        false,
+        "both kept their registers\n",
+    ),
+];
+
+/// Compiles the C programs with the machine's own compiler; the dynamic ones bring its C library along.
+///
+/// # Errors
+/// When one does not compile, or a library is not found.
+pub fn c_programs() -> Result<Vec<Program>> {
+    let sources = crate::root().join("tests/user/c");
+    let out = crate::work_dir("c-programs")?;
+    let mut programs = Vec::new();
+    for (name, options, dynamic, output) in C_PROGRAMS {
+        let program = out.join(format!("{name}.{}", std::process::id()));
+        let source = sources.join(format!("{name}.c"));
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o"]);
+        gcc.arg(&program).arg(&source).args(options);
+        if !gcc.status().context("running gcc")?.success() {
+            bail!("{} does not compile", source.display());
+        }
+        let guest = format!("/tests/{name}");
+        let mut files = vec![(guest.clone(), 0o755, std::fs::read(&program)?)];
+        if dynamic {
+            files.extend(libraries(&program)?);
+        }
+        std::fs::remove_file(&program)?;
+        programs.push(Program {
+            name: format!("c::{name}"),
+            seconds: 50,
+            argv: vec![guest, "given".into()],
+            files,
+            output: Some(output),
+        });
+    }
+    Ok(programs)
+}
+
+/// The loader and the libraries of a dynamic program, at the paths where the loader looks for them.
+fn libraries(program: &Path) -> Result<Vec<(String, u32, Vec<u8>)>> {
+    let out = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("running ldd")?;
+    let text = String::from_utf8(out.stdout)?;
+    let mut paths: Vec<&str> = text
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .collect();
+    if !out.status.success() || paths.is_empty() {
+        bail!("ldd finds no libraries of {}", program.display());
+    }
+    // The C library's backtrace() loads this one by itself.
+    let unwinder = paths[0]
+        .rsplit_once('/')
+        .map(|(dir, _)| format!("{dir}/libgcc_s.so.1"));
+    let unwinder = unwinder.filter(|path| Path::new(path).exists());
+    paths.extend(unwinder.as_deref());
+    paths
+        .iter()
+        .map(|path| Ok((path.to_string(), 0o755, std::fs::read(path)?)))
+        .collect()
 }
 
 /// Runs `programs` in machines like `machine` with the given kernel, and hands over each result as it comes.

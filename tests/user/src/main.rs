@@ -5,10 +5,19 @@
 //! | `usertests agent LIST` | runs the programs that LIST names and reports on the second serial port |
 //! | `usertests list` | prints the names of its own test cases |
 //! | `usertests run NAME` | runs one of them; the exit code is 0 if it passed |
+//! | `usertests fuzz ...` | makes random system calls, see [`fuzz`] |
 //!
 //! It is built for `x86_64-unknown-linux-musl`, and everything in it passes on Linux as well.
+#![allow(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    reason = "the subject is the raw system-call interface; each case is a process of its own, and what it breaks is its own"
+)]
 
 mod agent;
+mod cases;
+mod fuzz;
+mod sys;
 
 use std::process::ExitCode;
 
@@ -17,8 +26,26 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["agent", list] => agent::main(list),
+        ["list"] => {
+            for (name, _) in cases::all() {
+                println!("{name}");
+            }
+            ExitCode::SUCCESS
+        }
+        ["run", name] => match cases::all().find(|(known, _)| known == name) {
+            Some((_, run)) => {
+                run();
+                ExitCode::SUCCESS
+            }
+            None => {
+                eprintln!("there is no case {name}");
+                ExitCode::from(2)
+            }
+        },
+        ["fuzz", ref options @ ..] => fuzz::main(options),
+        ["helper", ref options @ ..] => cases::helper(options),
         _ => {
-            eprintln!("usage: usertests agent LIST | list | run NAME");
+            eprintln!("usage: usertests agent LIST | list | run NAME | fuzz OPTIONS");
             ExitCode::from(2)
         }
     }

@@ -1,0 +1,281 @@
+//! Whole boots: machines of many kinds, and input that cannot boot. Each line is a machine of its own.
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tests::archive::Archive;
+use tests::batch::ScratchDir;
+use tests::harness::{self, Group};
+use tests::initramfs::{self, Session};
+use tests::machine::Machine;
+use tests::programs;
+use tests::qemu::{End, Qemu};
+use tests::setup::{self, Need};
+
+fn main() -> ExitCode {
+    if let Err(error) = setup::ensure(Need::Boot) {
+        eprintln!("boots: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let cases = cases();
+    let group = Group {
+        label: "boot".into(),
+        tests: cases.iter().map(|case| case.name.to_string()).collect(),
+        run: Box::new(move |wanted, report| {
+            let (kernel, _) = programs::kernel_and_agent()?;
+            for case in cases
+                .iter()
+                .filter(|case| wanted.iter().any(|name| name == case.name))
+            {
+                report(
+                    case.name,
+                    run(case, &kernel).map_err(|error| format!("{error:#}")),
+                );
+            }
+            Ok(())
+        }),
+    };
+    harness::main(vec![group], 1)
+}
+
+/// One boot and what has to come of it.
+struct Case {
+    name: &'static str,
+    machine: Machine,
+    initrd: Initrd,
+    /// Texts that the console has to show, in this order.
+    shows: Vec<&'static str>,
+}
+
+enum Initrd {
+    /// None at all.
+    None,
+    /// The runner's own, with this script in place of a shell.
+    Script(&'static str),
+    /// These bytes.
+    Bytes(fn() -> Result<Vec<u8>>),
+}
+
+/// Enough of everything: processes, pipes, files, memory, and the number of CPUs.
+const SCRIPT: &str = "echo cpus $(nproc)\ni=0; while [ $i -lt 20 ]; do i=$((i + 1)); echo $i > /tmp/$i; done\n\
+    cat /tmp/* | sort -n | tail -n 1\nseq 2000 | sha256sum\ndd if=/dev/zero of=/tmp/z bs=1k count=500 2>/dev/null\n\
+    (sleep 0.1; echo child) & wait\necho all is well\n";
+
+fn cases() -> Vec<Case> {
+    let script = |name, machine, cpus| Case {
+        name,
+        machine,
+        initrd: Initrd::Script(SCRIPT),
+        shows: vec![cpus, "20", "child", "all is well"],
+    };
+    let with = |change: fn(&mut Machine)| {
+        let mut machine = Machine::default();
+        change(&mut machine);
+        machine
+    };
+    let bad = |name, initrd, shows| Case {
+        name,
+        machine: Machine::default(),
+        initrd,
+        shows,
+    };
+    vec![
+        script("one_cpu", with(|m| m.smp = 1), "cpus 1"),
+        script("two_cpus", with(|_| ()), "cpus 2"),
+        script("four_cpus", with(|m| m.smp = 4), "cpus 4"),
+        script("eight_cpus", with(|m| m.smp = 8), "cpus 8"),
+        script("memory_64M", with(|m| m.mem = "64M".into()), "cpus 2"),
+        script("memory_2G", with(|m| m.mem = "2G".into()), "cpus 2"),
+        script("memory_4G", with(|m| m.mem = "4G".into()), "cpus 2"),
+        script("memory_8G", with(|m| m.mem = "8G".into()), "cpus 2"),
+        script("machine_pc", with(|m| m.machine = "pc".into()), "cpus 2"),
+        script("cpu_qemu64", with(|m| m.cpu = "qemu64".into()), "cpus 2"),
+        script("icount", with(|m| (m.icount, m.smp) = (true, 1)), "cpus 1"),
+        script(
+            "pc_qemu64_one_cpu_icount",
+            with(|m| {
+                m.machine = "pc".into();
+                m.cpu = "qemu64".into();
+                (m.icount, m.smp) = (true, 1);
+            }),
+            "cpus 1",
+        ),
+        Case {
+            name: "unknown_words_go_to_init",
+            machine: with(|m| m.append = "WAKE_WORD=value some.module=1 -- single".into()),
+            initrd: Initrd::Script(
+                "tr '\\0' '\\n' < /proc/1/environ | grep WAKE_; tr '\\0' ' ' < /proc/1/cmdline; echo\n",
+            ),
+            shows: vec!["WAKE_WORD=value", "single"],
+        },
+        Case {
+            name: "memory_is_limited_by_mem",
+            machine: with(|m| m.append = "mem=128M".into()),
+            initrd: Initrd::Script(
+                "awk '/MemTotal/ { print ($2 < 131072 ? \"small\" : \"large\") }' /proc/meminfo\n",
+            ),
+            shows: vec!["small"],
+        },
+        Case {
+            name: "cpus_are_limited_by_nr_cpus",
+            machine: with(|m| (m.smp, m.append) = (4, "nr_cpus=2".into())),
+            initrd: Initrd::Script(SCRIPT),
+            shows: vec!["cpus 2", "all is well"],
+        },
+        bad(
+            "compressed_archive",
+            Initrd::Bytes(|| {
+                gzip(initramfs::build(&Session::Script(b"echo all is well\n".into()))?.bytes())
+            }),
+            vec!["all is well"],
+        ),
+        bad(
+            "two_archives",
+            Initrd::Bytes(two_archives),
+            vec!["second all is well"],
+        ),
+        bad(
+            "no_initrd",
+            Initrd::None,
+            vec!["Kernel panic - not syncing: VFS: Unable to mount root fs"],
+        ),
+        bad(
+            "garbage_for_an_archive",
+            Initrd::Bytes(|| Ok(vec![0x5a; 100_000])),
+            vec![
+                "Initramfs unpacking failed",
+                "Kernel panic - not syncing: VFS: Unable to mount root fs",
+            ],
+        ),
+        bad(
+            "truncated_archive",
+            Initrd::Bytes(truncated),
+            vec!["Initramfs unpacking failed"],
+        ),
+        bad(
+            "no_init",
+            Initrd::Bytes(|| Ok(only("etc/motd", b"hello"))),
+            vec!["Kernel panic - not syncing: VFS: Unable to mount root fs"],
+        ),
+        bad(
+            "init_is_no_program",
+            Initrd::Bytes(|| Ok(only("init", b"neither ELF nor script"))),
+            vec![
+                "Failed to execute /init (error -8)",
+                "Kernel panic - not syncing: No working init found.",
+            ],
+        ),
+        bad(
+            "init_ends",
+            Initrd::Bytes(init_ends),
+            vec![
+                "from init",
+                "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300",
+            ],
+        ),
+        Case {
+            name: "rdinit_chooses",
+            machine: with(|m| m.append = "rdinit=/other".into()),
+            initrd: Initrd::Bytes(|| {
+                with_busybox(|a| {
+                    a.file(
+                        "other",
+                        0o755,
+                        "#!/bin/ash\necho other init\nexec /bin/busybox poweroff -f\n",
+                    )
+                })
+            }),
+            shows: vec!["other init"],
+        },
+    ]
+}
+
+fn only(path: &str, contents: &[u8]) -> Vec<u8> {
+    let mut archive = Archive::new();
+    archive.file(path, 0o755, contents);
+    archive.bytes()
+}
+
+fn with_busybox(add: impl FnOnce(&mut Archive)) -> Result<Vec<u8>> {
+    let mut archive = initramfs::build(&Session::Shell)?;
+    add(&mut archive);
+    Ok(archive.bytes())
+}
+
+fn init_ends() -> Result<Vec<u8>> {
+    with_busybox(|archive| archive.file("init", 0o755, "#!/bin/ash\necho from init\nexit 3\n"))
+}
+
+fn truncated() -> Result<Vec<u8>> {
+    let mut bytes = initramfs::build(&Session::Shell)?.bytes();
+    bytes.truncate(bytes.len() / 2);
+    Ok(bytes)
+}
+
+/// Archives one behind the other count as one; the later files win.
+fn two_archives() -> Result<Vec<u8>> {
+    let mut bytes = initramfs::build(&Session::Script(
+        b"echo $(cat /second) all is well\n".into(),
+    ))?
+    .bytes();
+    bytes.extend(only("second", b"second"));
+    Ok(bytes)
+}
+
+fn gzip(bytes: Vec<u8>) -> Result<Vec<u8>> {
+    use std::io::Write;
+    let mut child = Command::new("gzip")
+        .arg("-1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = child.stdin.take().expect("it is piped");
+    let writer = std::thread::spawn(move || input.write_all(&bytes));
+    let out = child.wait_with_output()?;
+    writer.join().expect("it does not panic")?;
+    Ok(out.stdout)
+}
+
+fn run(case: &Case, kernel: &std::path::Path) -> Result<()> {
+    let scratch = ScratchDir::new()?;
+    let (console, initrd) = (
+        scratch.path().join("console"),
+        scratch.path().join("initrd"),
+    );
+    let bytes = match &case.initrd {
+        Initrd::None => None,
+        Initrd::Script(script) => {
+            Some(initramfs::build(&Session::Script(script.as_bytes().into()))?.bytes())
+        }
+        Initrd::Bytes(make) => Some(make()?),
+    };
+    let words = ["panic=-1".to_string(), "loglevel=4".to_string()];
+    let initrd = match bytes {
+        Some(bytes) => {
+            std::fs::write(&initrd, bytes)?;
+            Some(initrd.as_path())
+        }
+        None => None,
+    };
+    let mut command = case.machine.command(kernel, initrd, &words);
+    command
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .args(["-serial", "null"]);
+    command.stdin(Stdio::null());
+    let end = Qemu::start(command)?.wait(Some(Duration::from_secs(120)), || false)?;
+    let shown = String::from_utf8_lossy(&std::fs::read(&console)?).into_owned();
+    let tail = tests::batch::last_lines(&console);
+    if !matches!(end, End::Exited(status) if status.success()) {
+        bail!("the machine did not end by itself: {end:?}\n{tail}");
+    }
+    let mut rest = shown.as_str();
+    for wanted in &case.shows {
+        match rest.find(wanted) {
+            Some(at) => rest = &rest[at + wanted.len()..],
+            None => bail!("the console does not show {wanted:?}\n{tail}"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The test cases, by subject. Each runs in a process of its own and panics where something is not as on Linux.
+
+mod exec;
+mod files;
+mod hostile;
+mod memory;
+mod pipes;
+mod process;
+mod signals;
+mod sockets;
+mod terminal;
+mod time;
+
+use std::process::ExitCode;
+
+/// Names the functions of a module as its cases.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// The cases of this module.
+        pub const CASES: &[super::Case] = &[$((stringify!($name), $name)),*];
+    };
+}
+use cases;
+
+/// A case: its name and what it does.
+pub type Case = (&'static str, fn());
+
+/// All cases, as `subject::name`.
+pub fn all() -> impl Iterator<Item = (String, fn())> {
+    let subjects = [
+        ("exec", exec::CASES),
+        ("files", files::CASES),
+        ("hostile", hostile::CASES),
+        ("memory", memory::CASES),
+        ("pipes", pipes::CASES),
+        ("process", process::CASES),
+        ("signals", signals::CASES),
+        ("sockets", sockets::CASES),
+        ("terminal", terminal::CASES),
+        ("time", time::CASES),
+    ];
+    let named = |(subject, cases): (&'static str, &'static [Case])| {
+        cases
+            .iter()
+            .map(move |(name, run)| (format!("{subject}::{name}"), *run))
+    };
+    subjects.into_iter().flat_map(named)
+}
+
+/// What a case executes as another program.
+pub fn helper(words: &[&str]) -> ExitCode {
+    exec::helper(words)
+}
