@@ -230,3 +230,17 @@ pub fn close_from(first: i32) {
 
 /// Does nothing with a value that was only to be made.
 pub fn ignore<T>(_: T) {}
+
+/// Undoes what the standard library does to signals before `main`: it ignores SIGPIPE, and catches SIGSEGV and SIGBUS on a
+/// stack of their own.
+pub fn forget_the_runtime() {
+    for signal in [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS] {
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let none = libc::stack_t {
+        ss_sp: std::ptr::null_mut(),
+        ss_flags: libc::SS_DISABLE,
+        ss_size: 0,
+    };
+    ok(unsafe { libc::sigaltstack(&raw const none, std::ptr::null_mut()) });
+}

@@ -185,7 +185,10 @@ fn path_only_descriptors() {
         unsafe { libc::read(fd, (&raw mut byte).cast(), 1) },
         libc::EBADF,
     );
-    fails(unsafe { libc::fchmod(fd, 0o600) }, libc::EBADF);
+    assert_eq!(
+        call(libc::SYS_fchmod, &[fd as usize, 0o600]),
+        Err(libc::EBADF)
+    );
     let mut info: libc::stat = unsafe { std::mem::zeroed() };
     ok(unsafe { libc::fstat(fd, &raw mut info) });
     assert_eq!(info.st_size, 1);
@@ -534,7 +537,10 @@ fn links_count() {
     mkdir("d");
     assert_eq!(raw_error(std::fs::hard_link("d", "e")), libc::EPERM);
     assert_eq!(raw_error(std::fs::hard_link("no", "e")), libc::ENOENT);
-    assert_eq!(raw_error(std::fs::hard_link("f", "/proc/e")), libc::EXDEV);
+    assert_eq!(
+        raw_error(std::fs::hard_link("f", "/dev/shm/e")),
+        libc::EXDEV
+    );
     mkdir("d/e");
     assert_eq!(stat("d").st_nlink, 3);
     std::fs::remove_file("f").expect("it is there");
@@ -1234,7 +1240,7 @@ fn umount(path: &str) -> i32 {
 fn mounts_nest() {
     mkdir("m");
     ok(mount("first", "m", "tmpfs", 0, ""));
-    file("m/one", b"");
+    close(file("m/one", b""));
     mkdir("m/n");
     ok(mount("second", "m/n", "tmpfs", 0, "mode=700"));
     assert_eq!(stat("m/n").st_mode & 0o777, 0o700);
@@ -1242,7 +1248,7 @@ fn mounts_nest() {
     fails(umount("m"), libc::EBUSY);
     // Over a mount point lies the newest.
     ok(mount("third", "m/n", "tmpfs", 0, ""));
-    file("m/n/three", b"");
+    close(file("m/n/three", b""));
     ok(umount("m/n"));
     assert!(!path_exists("m/n/three"));
     ok(umount("m/n"));

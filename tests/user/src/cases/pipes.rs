@@ -266,11 +266,11 @@ fn select_reports() {
     assert_eq!(ok(count), 1);
     assert!(unsafe { !libc::FD_ISSET(reader, &read) && libc::FD_ISSET(writer, &write) });
     let mut bad = empty;
-    unsafe { libc::FD_SET(500, &mut bad) };
+    unsafe { libc::FD_SET(60, &mut bad) };
     fails(
         unsafe {
             libc::select(
-                501,
+                61,
                 &raw mut bad,
                 std::ptr::null_mut(),
                 std::ptr::null_mut(),

@@ -243,6 +243,7 @@ fn hang_up() {
     let (master, path) = pty();
     let (reader, writer) = pipe();
     let pid = session(&path, |_| {
+        close(master); // the copy that the fork has made
         put(writer, b"x");
         loop {
             sleep_ms(100);

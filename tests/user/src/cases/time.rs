@@ -293,18 +293,14 @@ fn poll_times_out() {
     let mut set: libc::fd_set = unsafe { std::mem::zeroed() };
     unsafe { libc::FD_SET(reader, &mut set) };
     let start = Instant::now();
-    assert_eq!(
-        ok(unsafe {
-            libc::select(
-                reader + 1,
-                &raw mut set,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                &raw mut wait,
-            )
-        }),
-        0
-    );
+    let args = [
+        reader as usize + 1,
+        &raw mut set as usize,
+        0,
+        0,
+        &raw mut wait as usize,
+    ];
+    assert_eq!(call(libc::SYS_select, &args), Ok(0));
     assert!(start.elapsed() >= Duration::from_millis(30));
     assert_eq!(
         (wait.tv_sec, wait.tv_usec),
