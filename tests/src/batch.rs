@@ -11,6 +11,7 @@
 //! | `.TEXT` | the rest of its output, without a line break at the end |
 //! | `ok NAME`, `FAIL NAME WHY`, `skip NAME WHY` | its verdict |
 //! | `exit NAME CODE` | its exit code, where the runner judges |
+//! | `alive` | nothing, but that the guest is not hung |
 //! | `end` | all done |
 //!
 //! In the text, a backslash starts `\\`, `\r` or `\xHH`.

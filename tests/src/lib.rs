@@ -17,6 +17,7 @@ pub mod programs;
 pub mod qemu;
 pub mod session;
 pub mod setup;
+pub mod soak;
 pub mod symbols;
 pub mod terminal;
 

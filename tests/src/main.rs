@@ -29,6 +29,27 @@ enum Command {
         /// Only these lists
         lists: Vec<String>,
     },
+    /// Measures system calls, under deterministic virtual time at one CPU unless --smp says otherwise
+    Bench(Machine),
+    /// Boots a twenty-line script many times
+    Soak {
+        #[command(flatten)]
+        machine: Machine,
+        /// How often
+        #[arg(long, default_value_t = 1000)]
+        boots: u64,
+    },
+    /// Makes random system calls, as root and as a user, while a watcher looks whether the system stays well
+    Fuzz {
+        #[command(flatten)]
+        machine: Machine,
+        /// How long at least
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+        /// The seed of an earlier run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,6 +69,26 @@ fn run(cli: Cli) -> Result<u8> {
         Some(Command::Golden { machine, lists }) => {
             tests::golden::record(&machine, &lists).map(|()| 0)
         }
+        Some(Command::Bench(machine)) => {
+            // Two CPUs are the default of a boot; a figure that repeats wants one, and virtual time.
+            let alone = machine.smp == Machine::default().smp;
+            let machine = if alone {
+                Machine {
+                    smp: 1,
+                    icount: true,
+                    ..machine
+                }
+            } else {
+                machine
+            };
+            tests::soak::bench(&machine).map(|()| 0)
+        }
+        Some(Command::Soak { machine, boots }) => tests::soak::soak(&machine, boots).map(|()| 0),
+        Some(Command::Fuzz {
+            machine,
+            seconds,
+            seed,
+        }) => tests::soak::fuzz(&machine, seconds, seed).map(|()| 0),
         Some(Command::Build) => {
             setup::ensure(Need::Boot)?;
             println!("{}", image::build(Flavour::Release)?.display());

@@ -143,6 +143,11 @@ const C_PROGRAMS: [(&str, &[&str], bool, &str); 4] = [
     ),
 ];
 
+/// The names of the C programs as tests.
+pub fn c_program_names() -> impl Iterator<Item = String> {
+    C_PROGRAMS.iter().map(|(name, ..)| format!("c::{name}"))
+}
+
 /// Compiles the C programs with the machine's own compiler; the dynamic ones bring its C library along.
 ///
 /// # Errors

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 const PORT: &str = "/dev/ttyS1";
 const DIR: &str = "/tmp/test";
+/// A program with more time than the runner's patience: it is told so often that the machine lives.
+const HEARTBEAT: Duration = Duration::from_secs(20);
 /// More output than this is cut off.
 const MAX_OUTPUT: usize = 64 * 1024;
 
@@ -33,7 +35,7 @@ pub fn main(path: &str) -> ExitCode {
         let limit = Duration::from_secs(seconds.parse().expect("a number of seconds"));
         let argv: Vec<&str> = words.collect();
         say(&mut port, &format!("test {name}\n"));
-        let report = match run(&argv, limit) {
+        let report = match run(&argv, limit, &mut port) {
             Ok((output, Some(code))) => format!("{}exit {name} {code}\n", escape(&output)),
             Ok((output, None)) => {
                 let seconds = limit.as_secs();
@@ -57,7 +59,7 @@ fn say(port: &mut File, text: &str) {
 }
 
 /// Runs one program; gives its output and its exit code, or no code if its time was up.
-fn run(argv: &[&str], limit: Duration) -> std::io::Result<(Vec<u8>, Option<i32>)> {
+fn run(argv: &[&str], limit: Duration, port: &mut File) -> std::io::Result<(Vec<u8>, Option<i32>)> {
     remove(Path::new(DIR));
     std::fs::create_dir_all(DIR)?;
     std::fs::set_permissions(DIR, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -95,6 +97,7 @@ fn run(argv: &[&str], limit: Duration) -> std::io::Result<(Vec<u8>, Option<i32>)
     });
     let mut output = Vec::new();
     let mut code = None;
+    let mut heartbeat = start;
     // The pipe ends when the last process with it has ended; a child left behind gets a moment, no more.
     let mut deadline = start + limit;
     loop {
@@ -111,6 +114,10 @@ fn run(argv: &[&str], limit: Duration) -> std::io::Result<(Vec<u8>, Option<i32>)
         }
         if Instant::now() > deadline {
             break;
+        }
+        if heartbeat.elapsed() > HEARTBEAT {
+            heartbeat = Instant::now();
+            say(port, "alive\n");
         }
     }
     // The pipe can close before its process ends.

@@ -242,6 +242,7 @@ impl Worker {
         let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
         if got == self.pid || (got == -1 && errno() == libc::ECHILD) {
             self.kill_group();
+            self.clean();
             return State::Ended;
         }
         if self.started.elapsed() > PATIENCE {
@@ -255,6 +256,14 @@ impl Worker {
         self.kill_group();
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
         unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+        self.clean();
+    }
+
+    /// Removes its directory, and what is mounted there where mounts are not its own.
+    fn clean(&self) {
+        let dir = format!("/tmp/fuzz-{}", self.pid);
+        unsafe { libc::umount2(crate::sys::c(&dir).as_ptr(), libc::MNT_DETACH) };
+        let _ = std::fs::remove_dir_all(&dir);
     }
 
     fn kill_group(&self) {

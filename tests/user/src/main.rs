@@ -5,6 +5,7 @@
 //! | `usertests agent LIST` | runs the programs that LIST names and reports on the second serial port |
 //! | `usertests list` | prints the names of its own test cases |
 //! | `usertests run NAME` | runs one of them; the exit code is 0 if it passed |
+//! | `usertests bench` | measures, see [`bench`] |
 //! | `usertests fuzz ...` | makes random system calls, see [`fuzz`] |
 //!
 //! It is built for `x86_64-unknown-linux-musl`, and everything in it passes on Linux as well.
@@ -15,6 +16,7 @@
 )]
 
 mod agent;
+mod bench;
 mod cases;
 mod fuzz;
 mod sys;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        ["bench"] => bench::main(),
         ["fuzz", ref options @ ..] => fuzz::main(options),
         ["helper", ref options @ ..] => cases::helper(options),
         _ => {
