@@ -280,3 +280,7 @@ fn select_interest(wanted: &[u64; 3], bit: u64) -> PollEvents {
     }
     interest
 }
+
+#[cfg(test)]
+#[path = "poll_tests.rs"]
+mod tests;

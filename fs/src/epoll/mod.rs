@@ -331,3 +331,6 @@ impl FileOps for Epoll {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,7 +226,7 @@ fn a_buffer_takes_whole_events() {
     let scene = Scene::new();
     scene.inotify.push(1, 2, 0, Some(b"name"));
     scene.inotify.push(1, 4, 0, None);
-    let mut read = |len| {
+    let read = |len| {
         scene
             .inotify
             .read(&mut SliceSink::new(&mut alloc::vec![0; len]))
