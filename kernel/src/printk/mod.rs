@@ -9,6 +9,7 @@ pub mod console;
 pub mod format;
 pub mod lines;
 pub mod ring;
+pub mod syslog;
 
 pub use lines::Lines;
 pub use ring::{Read, Record, Ring, TEXT_LEN};
@@ -53,6 +54,22 @@ pub fn console_level() -> u8 {
 /// Sets what is printed on the console; at least [`MINIMUM_CONSOLE_LEVEL`].
 pub fn set_console_level(level: u8) {
     CONSOLE_LEVEL.store(level.max(MINIMUM_CONSOLE_LEVEL), Ordering::Relaxed);
+}
+
+/// The level to go back to when the console is let speak again, or 0.
+static SILENCED: AtomicU8 = AtomicU8::new(0);
+
+/// Prints emergencies only, or as before (`SYSLOG_ACTION_CONSOLE_OFF`, `_ON`).
+pub fn silence_console(silent: bool) {
+    if silent {
+        let level = CONSOLE_LEVEL.swap(MINIMUM_CONSOLE_LEVEL, Ordering::Relaxed);
+        let _ = SILENCED.compare_exchange(0, level, Ordering::Relaxed, Ordering::Relaxed);
+    } else {
+        match SILENCED.swap(0, Ordering::Relaxed) {
+            0 => {}
+            level => set_console_level(level),
+        }
+    }
 }
 
 /// Writes a message of the kernel to the log, a record for each line, and prints it.

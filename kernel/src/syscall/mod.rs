@@ -13,6 +13,7 @@ pub mod fd;
 pub mod futex;
 pub mod ids;
 pub mod lock;
+pub mod log;
 pub mod mm;
 pub mod mount;
 pub mod path;
@@ -131,6 +132,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     futex::CALLS,
     ids::CALLS,
     lock::CALLS,
+    log::CALLS,
     mm::CALLS,
     mount::CALLS,
     path::CALLS,
@@ -156,7 +158,7 @@ pub fn missing_count(number: usize) -> u32 {
 
 fn missing(call: &mut Call<'_>) -> SysResult {
     if MISSING[call.number()].fetch_add(1, Ordering::Relaxed) == 0 {
-        log::debug!("syscall: number {} is not there yet", call.number());
+        ::log::debug!("syscall: number {} is not there yet", call.number());
     }
     Err(Stop::Error(Errno::ENOSYS))
 }

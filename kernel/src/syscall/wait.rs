@@ -42,6 +42,7 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         59 | 322 => alloc::boxed::Box::pin(process::exec(call)).await,
         61 => process::wait4_wait(call).await,
         72 | 73 => alloc::boxed::Box::pin(lock::wait(call)).await,
+        103 => super::log::read_wait(call).await,
         128 => signal::timedwait(call).await,
         169 => alloc::boxed::Box::pin(sysinfo::reboot_wait(call)).await,
         202 => futex::wait(call).await,
