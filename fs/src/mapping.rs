@@ -344,12 +344,7 @@ impl Mapping {
 
     /// Calls `f` with each page of a range that is in the cache, and its index; the lock is held meanwhile.
     pub fn for_each_page(&self, range: Range<u64>, f: &mut dyn FnMut(u64, &Page)) {
-        let tree = self.tree.lock();
-        let mut at = range.start;
-        while let Some((index, page)) = tree.next(at).filter(|(index, _)| *index < range.end) {
-            f(index, page);
-            at = index + 1;
-        }
+        self.tree.lock().for_each(range, f);
     }
 
     /// Returns the page at `index` for a memory map, filling a hole.

@@ -4,6 +4,7 @@
 //! writer's choice, and freed when they empty.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::page::Page;
 use crate::{Errno, Result};
@@ -140,6 +141,13 @@ impl PageTree {
         }
     }
 
+    /// Calls `f` with each page of a range and its index, in order.
+    pub fn for_each(&self, range: Range<u64>, f: &mut dyn FnMut(u64, &Page)) {
+        if range.start < range.end && self.covers(range.start) {
+            for_each(&self.root, self.height, 0, &range, f);
+        }
+    }
+
     /// Returns the first index at or after `index` that has no page.
     pub fn next_hole(&self, index: u64) -> u64 {
         if !self.covers(index) {
@@ -206,6 +214,28 @@ fn next(entry: &Entry, height: u32, index: u64) -> Option<(u64, &Page)> {
                 rest = 0;
             }
             None
+        }
+    }
+}
+
+/// `base` is the index of the first page beneath `entry`; some of the range lies beneath it.
+fn for_each(
+    entry: &Entry,
+    height: u32,
+    base: u64,
+    range: &Range<u64>,
+    f: &mut dyn FnMut(u64, &Page),
+) {
+    match entry {
+        Entry::Empty => {}
+        Entry::Page(page) => f(base, page),
+        Entry::Node(node) => {
+            let shift = BITS * (height - 1);
+            let first = range.start.saturating_sub(base) >> shift;
+            let last = ((range.end - 1 - base) >> shift).min(FAN as u64 - 1);
+            for (at, entry) in (first..).zip(&node[first as usize..=last as usize]) {
+                for_each(entry, height - 1, base + (at << shift), range, f);
+            }
         }
     }
 }
@@ -317,6 +347,10 @@ mod tests {
                     Op::Next(i) => {
                         let found = tree.next(i).map(|(i, p)| (i, p.pfn()));
                         prop_assert_eq!(found, model.range(i..).next().map(|(i, p)| (*i, *p)));
+                        let mut seen = Vec::new();
+                        tree.for_each(i..i + 150, &mut |i, page| seen.push((i, page.pfn())));
+                        let there: Vec<_> = model.range(i..i + 150).map(|(i, p)| (*i, *p)).collect();
+                        prop_assert_eq!(seen, there);
                     }
                     Op::Hole(i) => {
                         let hole = (i..).find(|i| !model.contains_key(i)).unwrap();

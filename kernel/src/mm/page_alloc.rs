@@ -277,10 +277,15 @@ pub struct FrameStats {
     pub min: usize,
 }
 
+/// How many frames the allocator manages.
+pub fn total() -> usize {
+    ZONES.iter().map(|zone| zone.managed.load(Relaxed)).sum()
+}
+
 /// The numbers as they are now.
 pub fn stats() -> FrameStats {
     FrameStats {
-        total: ZONES.iter().map(|zone| zone.managed.load(Relaxed)).sum(),
+        total: total(),
         free: free_total() + percpu::frames_held(),
         min: MIN.load(Relaxed),
     }

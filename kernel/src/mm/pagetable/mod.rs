@@ -25,6 +25,8 @@ pub const ENTRIES: usize = 512;
 const INDEX_BITS: u32 = 9;
 /// The top level; 0 is the last.
 const TOP: u32 = 3;
+/// Bytes that a last-level table translates.
+const LEAF_SPAN: u64 = entry_size(1);
 
 /// One table.
 pub type Table = [Entry; ENTRIES];
@@ -179,48 +181,40 @@ impl PageTable {
         end: u64,
         f: &mut impl FnMut(u64, &[Entry], u32),
     ) -> Result<(), NoMemory> {
-        self.visit_level(self.root, TOP, start, end, f)
-    }
-
-    fn visit_level(
-        &mut self,
-        at: Pfn,
-        level: u32,
-        start: u64,
-        end: u64,
-        f: &mut impl FnMut(u64, &[Entry], u32),
-    ) -> Result<(), NoMemory> {
-        let entries = table(at);
-        if level == 0 {
-            let first = index(start, 0);
-            let count = ((end - start) >> PAGE_SHIFT) as usize;
-            f(start, &entries[first..first + count], 0);
-            return Ok(());
-        }
-        let size = entry_size(level);
         let mut address = start;
-        while address < end {
-            let next = ((address & !(size - 1)) + size).min(end);
-            let entry = &entries[index(address, level)];
-            let pte = entry.get();
-            if pte.has(HUGE) && next - address == size {
-                f(address, core::slice::from_ref(entry), level);
-            } else if !pte.is_none() {
-                let below = if pte.has(HUGE) {
+        'next: while address < end {
+            let mut at = self.root;
+            for level in (1..=TOP).rev() {
+                let size = entry_size(level);
+                let next = (address & !(size - 1)).saturating_add(size);
+                let entry = &table(at)[index(address, level)];
+                let pte = entry.get();
+                if pte.is_none() {
+                    address = next;
+                    continue 'next;
+                }
+                if pte.has(HUGE) {
+                    if address.is_multiple_of(size) && next <= end {
+                        f(address, core::slice::from_ref(entry), level);
+                        address = next;
+                        continue 'next;
+                    }
                     self.make_table(entry, level)?;
-                    entry.get().pfn()
-                } else {
-                    pte.pfn()
-                };
-                self.visit_level(below, level - 1, address, next, f)?;
+                }
+                at = entry.get().pfn();
             }
+            let next = ((address & !(LEAF_SPAN - 1)) + LEAF_SPAN).min(end);
+            let first = index(address, 0);
+            let count = ((next - address) >> PAGE_SHIFT) as usize;
+            f(address, &table(at)[first..first + count], 0);
             address = next;
         }
         Ok(())
     }
 
     /// Frees the tables that translate only addresses between `floor` and `ceiling`, as far as they touch the range from
-    /// `start` to `end`. Between `floor` and `ceiling` nothing may be mapped.
+    /// `start` to `end`. Between `floor` and `ceiling` nothing may be mapped, and what was mapped there outside the range was
+    /// given back by this function too.
     ///
     /// Hands the frames to `free`, which gives them to [`tables::free`] once no CPU can use them any more.
     pub fn free_tables(
@@ -263,14 +257,10 @@ fn free_level(
         let entry = &table(at)[index(address, level)];
         let pte = entry.get();
         if !pte.is_none() && !pte.has(HUGE) {
-            // Everything beneath lies in the empty range if the entry's own span does.
+            // Tables beneath that this range does not touch were freed with what they mapped.
             let whole = floor <= address && next <= ceiling;
             if level > 1 {
-                let (start, end) = if whole {
-                    (address, next)
-                } else {
-                    (start.max(address), end.min(next))
-                };
+                let (start, end) = (start.max(address), end.min(next));
                 free_level(pte.pfn(), level - 1, start, end, floor, ceiling, free);
             }
             if whole {

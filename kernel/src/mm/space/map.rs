@@ -31,12 +31,12 @@ pub fn committed() -> u64 {
 
 /// `CommitLimit`, in pages: half of all memory.
 pub fn overcommit_limit() -> u64 {
-    page_alloc::stats().total as u64 / 2
+    page_alloc::total() as u64 / 2
 }
 
 /// Books pages that will be filled perhaps. Refuses what could never be there, as Linux's heuristic does.
 pub(super) fn commit(pages: u64) -> Result<()> {
-    if pages > page_alloc::stats().total as u64 {
+    if pages > page_alloc::total() as u64 {
         return Err(Errno::ENOMEM);
     }
     COMMITTED.fetch_add(pages, Relaxed);
@@ -159,7 +159,7 @@ fn anonymous(flags: MapFlags, len: u64, vm: &mut VmFlags) -> Result<Option<Arc<M
         MapFlags::SHARED if flags.contains(MapFlags::GROWSDOWN) => Err(Errno::EINVAL),
         MapFlags::SHARED => {
             *vm |= VmFlags::SHARED | VmFlags::MAYSHARE;
-            if len >> PAGE_SHIFT > page_alloc::stats().total as u64 {
+            if len >> PAGE_SHIFT > page_alloc::total() as u64 {
                 return Err(Errno::ENOMEM);
             }
             Ok(Some(Arc::new(MapObject {

@@ -185,11 +185,14 @@ impl State {
     /// Empties a space that no CPU has loaded.
     pub fn clear(&mut self) {
         let vmas = core::mem::take(&mut self.vmas);
-        for vma in vmas.iter() {
+        let mut rest = vmas.iter().peekable();
+        while let Some(vma) = rest.next() {
             self.zap_unloaded(vma);
+            // From below: a table that two VMAs share goes with the second.
+            let ceiling = rest.peek().map_or(USER_END, |next| next.start);
+            self.pages
+                .free_tables(vma.start, vma.end, 0, ceiling, &mut tables::free);
         }
-        self.pages
-            .free_tables(0, USER_END, 0, USER_END, &mut tables::free);
         super::map::uncommit(self.accounted);
         debug_assert_eq!(
             self.rss.total(),
