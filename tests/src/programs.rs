@@ -120,7 +120,7 @@ pub fn usertest(name: &str) -> Program {
 }
 
 /// The C programs of `tests/user/c`: source, compiler options, whether it needs libraries, output.
-const C_PROGRAMS: [(&str, &[&str], bool, &str); 4] = [
+const C_PROGRAMS: [(&str, &[&str], bool, &str); 8] = [
     (
         "hello_static",
         &["-static", "-lm"],
@@ -141,6 +141,10 @@ const C_PROGRAMS: [(&str, &[&str], bool, &str); 4] = [
         false,
         "both kept their registers\n",
     ),
+    ("signals", &["-static", "-pthread"], false, "passed\n"),
+    ("processes", &["-static", "-pthread"], false, "passed\n"),
+    ("timers", &["-static", "-pthread"], false, "passed\n"),
+    ("futexes", &["-static", "-pthread"], false, "passed\n"),
 ];
 
 /// The names of the C programs as tests.
