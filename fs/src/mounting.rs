@@ -328,6 +328,10 @@ pub fn pivot_root(
     if !ns.contains(new_mount) || !ns.contains(old_mount) || !ns.contains(&put_old.mount) {
         return Err(Errno::EINVAL);
     }
+    // The very first mount is locked in its place.
+    if new_mount.place().is_none() {
+        return Err(Errno::EINVAL);
+    }
     if new_root.dentry.is_deleted() {
         return Err(Errno::ENOENT);
     }

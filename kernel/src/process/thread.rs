@@ -109,6 +109,8 @@ pub struct Thread {
     pub parent_death_signal: AtomicU8,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privs: AtomicU8,
+    /// `ioprio_set(2)`: class in bits 13 to 15, level below. Kept and inherited; there is no disk to order yet.
+    pub io_priority: AtomicU32,
     /// personality(2).
     pub personality: AtomicU32,
     /// What restart_syscall(2) goes on with.
@@ -181,6 +183,7 @@ impl Thread {
             robust_list: AtomicU64::new(0),
             parent_death_signal: AtomicU8::new(0),
             no_new_privs: AtomicU8::new(0),
+            io_priority: AtomicU32::new(0),
             personality: AtomicU32::new(0),
             restart: SpinLock::new(None),
             vfork_wait: SpinLock::new(None),

@@ -31,17 +31,27 @@ pub const CALLS: &[(u16, Plain)] = &[
     (324, membarrier),
 ];
 
+/// The part of `personality(2)` that names a system, and the one of 32-bit programs.
+const PERSONALITY_MASK: u32 = 0xff;
+const PER_LINUX32: u32 = 8;
+
 fn uname(call: &mut Call<'_>) -> SysResult {
     const FIELD: usize = 65;
     let mut names = [0u8; FIELD * 6];
     let host = uts::HOSTNAME.get();
     let domain = uts::DOMAINNAME.get();
+    let personality = call.thread.personality.load(Ordering::Relaxed);
+    let machine = if personality & PERSONALITY_MASK == PER_LINUX32 {
+        "i686"
+    } else {
+        uts::MACHINE
+    };
     let fields: [&[u8]; 6] = [
         uts::SYSNAME.as_bytes(),
         &host,
         uts::RELEASE.as_bytes(),
         uts::VERSION.as_bytes(),
-        uts::MACHINE.as_bytes(),
+        machine.as_bytes(),
         &domain,
     ];
     for (n, field) in fields.into_iter().enumerate() {
