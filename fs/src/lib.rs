@@ -49,6 +49,7 @@ pub mod pipe;
 pub mod poll;
 pub mod rename;
 pub mod socket;
+pub mod splice;
 pub mod stat;
 pub mod superblock;
 pub mod sync;

@@ -155,7 +155,7 @@ proptest! {
                     let result = set(inode, &lock(owner, kind, start, end));
                     prop_assert_eq!(result, if blocked { Err(Errno::EAGAIN) } else { Ok(()) });
                     if !blocked {
-                        (start..=end).for_each(|byte| drop(model.insert((owner, byte), write)));
+                        model.extend((start..=end).map(|byte| ((owner, byte), write)));
                     }
                 }
                 Op::Unset(owner, start, end) => {

@@ -19,7 +19,7 @@ use crate::poll::{PollEvents, PollTable};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::{Errno, Result};
 
-pub(crate) use ring::Ring;
+pub(crate) use ring::{Ring, Slot as RingSlot};
 
 /// Writes of up to so many bytes are atomic.
 pub const PIPE_BUF: usize = 4096;
@@ -267,6 +267,19 @@ impl Pipe {
         result
     }
 
+    /// Runs `f` on the rings of two pipes, locked in the order of their addresses; wakes whom it concerns.
+    pub(crate) fn with_rings<R>(
+        a: &Arc<Pipe>,
+        b: &Arc<Pipe>,
+        f: impl FnOnce(&mut Ring, &mut Ring) -> R,
+    ) -> R {
+        if Arc::as_ptr(a) < Arc::as_ptr(b) {
+            a.with_ring(|ring_a| b.with_ring(|ring_b| f(ring_a, ring_b)))
+        } else {
+            b.with_ring(|ring_b| a.with_ring(|ring_a| f(ring_a, ring_b)))
+        }
+    }
+
     /// Tells whether somebody could still read, and write.
     pub(crate) fn ends(&self) -> (bool, bool) {
         let state = self.state.lock();
@@ -461,7 +474,7 @@ pub fn pipe_of(file: &File) -> Option<&Arc<Pipe>> {
     file.ops_as::<PipeEnd>().map(PipeEnd::pipe)
 }
 
-/// Boxes grow on demand: a pipe of the default size costs one small allocation for its slots.
+/// The slots of a ring.
 pub(crate) type Slots = Box<[Option<ring::Slot>]>;
 
 #[cfg(test)]

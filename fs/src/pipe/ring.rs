@@ -29,18 +29,6 @@ impl Slot {
         }
     }
 
-    /// Makes a slot of bytes of a page that others have too.
-    pub(crate) fn shared(page: Page, start: usize, end: usize) -> Slot {
-        debug_assert!(start < end && end <= PAGE_SIZE);
-        Slot {
-            page,
-            start: start as u16,
-            end: end as u16,
-            packet: false,
-            own: false,
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         usize::from(self.end - self.start)
     }

@@ -23,6 +23,7 @@ pub mod process;
 pub mod rw;
 pub mod signal;
 pub mod socket;
+pub mod splice;
 pub mod stat;
 pub mod sysinfo;
 pub mod time;
@@ -142,6 +143,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     rw::CALLS,
     signal::CALLS,
     socket::CALLS,
+    splice::CALLS,
     stat::CALLS,
     sysinfo::CALLS,
     time::CALLS,
