@@ -371,6 +371,7 @@ fn work(seed: u64, root: bool, only: Option<usize>, shared: &Shared) -> ! {
         if forbidden(number as i64, &args, root) {
             continue;
         }
+        arm();
         let _ = call(number as i64, &args);
         if std::process::id() as usize != me {
             // A fork has worked: one is enough.
@@ -378,6 +379,29 @@ fn work(seed: u64, root: bool, only: Option<usize>, shared: &Shared) -> ! {
         }
     }
     unsafe { libc::_exit(0) };
+}
+
+/// Makes sure that a call which waits is interrupted after a moment, whatever earlier calls did to signals and timers.
+fn arm() {
+    extern "C" fn interrupt(_: i32) {}
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = interrupt as *const () as usize;
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let moment = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 3000,
+        },
+        it_value: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 3000,
+        },
+    };
+    unsafe {
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::setitimer(libc::ITIMER_REAL, &raw const moment, std::ptr::null_mut());
+    }
 }
 
 /// A number that was not made often enough, or any.
