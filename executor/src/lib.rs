@@ -116,4 +116,4 @@ pub use policy::{EnqueueKind, Fifo, Outcome, Policy};
 pub use raw::{CpuShared, RunList, Runnable, Running, TaskRef};
 pub use scope::{Scope, ScopedHandle};
 pub use spawn::{SpawnError, SpawnErrorKind, Spawner, current, spawn, spawn_on, try_spawn};
-pub use yield_now::{preempted, yield_now};
+pub use yield_now::{Requeue, preempted, yield_now};

@@ -1,34 +1,40 @@
 //! Giving the CPU up.
 
-use core::{future::poll_fn, task::Poll};
-
-use crate::{
-    policy::EnqueueKind,
-    raw::{TaskRef, mark_requeue},
+use core::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
 };
 
+use crate::{policy::EnqueueKind, raw};
+
 /// Lets other runnable tasks run first.
-pub async fn yield_now() {
-    requeue(EnqueueKind::Yield).await;
+pub const fn yield_now() -> Requeue {
+    Requeue(Some(EnqueueKind::Yield))
 }
 
 /// Comes back to the policy because it wants another task to run; the policy treats this one as preempted, not as one
 /// that gave up its turn.
-pub async fn preempted() {
-    requeue(EnqueueKind::Preempted).await;
+pub const fn preempted() -> Requeue {
+    Requeue(Some(EnqueueKind::Preempted))
 }
 
-async fn requeue(kind: EnqueueKind) {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if core::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
+/// Leaves the CPU, runnable, once; made by [`yield_now`] and [`preempted`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Requeue(Option<EnqueueKind>);
+
+impl Future for Requeue {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.0.take() {
+            Some(kind) => {
+                raw::requeue(cx.waker(), kind);
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
         }
-        if let Some(task) = TaskRef::of_waker(cx.waker()) {
-            mark_requeue(&task, kind);
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    }
 }

@@ -62,6 +62,11 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
                 let result = match syscall::attempt(&mut call) {
                     Ok(value) => value,
                     Err(Stop::Error(e)) => e.to_ret() as u64,
+                    // Here and not with the calls that wait, which are several futures deep.
+                    Err(Stop::Yield) => {
+                        executor::yield_now().await;
+                        0
+                    }
                     Err(stop) => match syscall::wait::finish(&mut call, stop).await {
                         Ok(value) => value,
                         Err(e) => e.to_ret() as u64,

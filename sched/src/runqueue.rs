@@ -33,6 +33,9 @@ pub enum Outcome {
 pub struct RunQueue<T> {
     rt: rt::Queue<T>,
     fair: fair::Queue<T>,
+    /// A fair task that has just yielded while others waited. It joins them once one of them was picked, so that a yield
+    /// gives way, and between two tasks moves no tree about.
+    yielded: Option<Box<Node<T>>>,
     /// When the running task was last charged.
     charged_at: u64,
     /// The running task's round-robin slice ran out: it goes to the tail.
@@ -44,6 +47,7 @@ impl<T> Default for RunQueue<T> {
         Self {
             rt: rt::Queue::default(),
             fair: fair::Queue::default(),
+            yielded: None,
             charged_at: 0,
             slice_over: false,
         }
@@ -58,13 +62,13 @@ impl<T> RunQueue<T> {
 
     /// Tasks that wait to run.
     pub fn len(&self) -> usize {
-        self.rt.len() + self.fair.len()
+        self.rt.len() + self.fair.len() + usize::from(self.yielded.is_some())
     }
 
     /// Whether nothing waits to run.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.fair.is_empty() && self.rt.is_empty()
+        self.fair.is_empty() && self.rt.is_empty() && self.yielded.is_none()
     }
 
     /// Adds a task that has become runnable. `running` is the node of the task that runs now, if one does; it is
@@ -77,6 +81,7 @@ impl<T> RunQueue<T> {
         running: Option<&mut Node<T>>,
         now: u64,
     ) -> bool {
+        self.settle_yielded();
         let running = match running {
             Some(r) => {
                 self.charge(r, now);
@@ -104,8 +109,12 @@ impl<T> RunQueue<T> {
     pub fn pick(&mut self, now: u64) -> Option<(Box<Node<T>>, T)> {
         let mut node = match self.rt.take_next() {
             Some(node) => node,
-            None => self.fair.take_next()?,
+            None => match self.fair.take_next() {
+                Some(node) => node,
+                None => self.yielded.take()?,
+            },
         };
+        self.settle_yielded();
         self.charged_at = now;
         self.slice_over = false;
         let item = node.item.take().expect("a queued node carries its item");
@@ -134,7 +143,20 @@ impl<T> RunQueue<T> {
                     .fair
                     .deadline
                     .wrapping_add(node.weight.scale(fair::SLICE_NS));
+                if !self.fair.is_empty() {
+                    self.settle_yielded();
+                    self.yielded = Some(node);
+                    return;
+                }
             }
+            self.fair.insert(node);
+        }
+    }
+
+    /// Lets the task that yielded wait with the others.
+    #[inline]
+    fn settle_yielded(&mut self) {
+        if let Some(node) = self.yielded.take() {
             self.fair.insert(node);
         }
     }
@@ -181,6 +203,7 @@ impl<T> RunQueue<T> {
         &mut self,
         matches: impl Fn(&T, &Node<T>) -> bool,
     ) -> Option<(Box<Node<T>>, T)> {
+        self.settle_yielded();
         let hit = |n: &Node<T>| n.item.as_ref().is_some_and(|item| matches(item, n));
         let mut node = match self.rt.take_where(hit) {
             Some(node) => node,

@@ -86,7 +86,10 @@ impl<T> Tree<T> {
             min_vruntime: node.fair.vruntime,
             ..Link::default()
         };
-        self.root = Some(insert(self.root.take(), node));
+        self.root = match self.root.take() {
+            None => Some(node),
+            root => Some(insert(root, node)),
+        };
         self.len += 1;
     }
 
@@ -101,9 +104,13 @@ impl<T> Tree<T> {
 
     /// Takes the first node in order.
     pub fn pop_first(&mut self) -> Option<Box<Node<T>>> {
-        let (first, rest) = pop_first(self.root.take()?);
-        self.root = rest;
+        let root = self.root.take()?;
         self.len -= 1;
+        if self.len == 0 {
+            return Some(root);
+        }
+        let (first, rest) = pop_first(root);
+        self.root = rest;
         Some(first)
     }
 
@@ -156,20 +163,33 @@ fn find<T>(at: Option<&Node<T>>, matches: &impl Fn(&Node<T>) -> bool) -> Option<
     find(node.link.left.as_deref(), matches).or_else(|| find(node.link.right.as_deref(), matches))
 }
 
+/// Height of a subtree and the least vruntime in it, or `otherwise` if it is empty.
+#[inline(always)]
+fn summary<T>(tree: &Subtree<T>, otherwise: u64) -> (u8, u64) {
+    match tree {
+        Some(node) => (node.link.height, node.link.min_vruntime),
+        None => (0, otherwise),
+    }
+}
+
+#[inline(always)]
 fn height<T>(tree: &Subtree<T>) -> i32 {
-    tree.as_deref().map_or(0, |n| i32::from(n.link.height))
+    summary(tree, 0).0.into()
+}
+
+#[inline(always)]
+fn earlier(a: u64, b: u64) -> u64 {
+    if (a.wrapping_sub(b) as i64) < 0 { a } else { b }
 }
 
 /// Recomputes what a node says of its subtree.
+#[inline(always)]
 fn update<T>(node: &mut Node<T>) {
-    let mut min = node.fair.vruntime;
-    for child in [&node.link.left, &node.link.right].into_iter().flatten() {
-        if (child.link.min_vruntime.wrapping_sub(min) as i64) < 0 {
-            min = child.link.min_vruntime;
-        }
-    }
-    node.link.min_vruntime = min;
-    node.link.height = 1 + height(&node.link.left).max(height(&node.link.right)) as u8;
+    let own = node.fair.vruntime;
+    let (left, left_min) = summary(&node.link.left, own);
+    let (right, right_min) = summary(&node.link.right, own);
+    node.link.min_vruntime = earlier(left_min, earlier(right_min, own));
+    node.link.height = 1 + left.max(right);
 }
 
 fn rotate_right<T>(mut node: Box<Node<T>>) -> Box<Node<T>> {
@@ -198,9 +218,20 @@ fn rotate_left<T>(mut node: Box<Node<T>>) -> Box<Node<T>> {
     top
 }
 
+#[inline]
 fn balance<T>(mut node: Box<Node<T>>) -> Box<Node<T>> {
     let lean = height(&node.link.left) - height(&node.link.right);
-    if lean > 1 {
+    if !(-1..=1).contains(&lean) {
+        return turn(node, lean);
+    }
+    update(&mut node);
+    node
+}
+
+/// Balances a node that leans by two.
+#[cold]
+fn turn<T>(mut node: Box<Node<T>>, lean: i32) -> Box<Node<T>> {
+    if lean > 0 {
         let left = node
             .link
             .left
@@ -210,18 +241,14 @@ fn balance<T>(mut node: Box<Node<T>>) -> Box<Node<T>> {
         node.link.left = Some(if inner { rotate_left(left) } else { left });
         return rotate_right(node);
     }
-    if lean < -1 {
-        let right = node
-            .link
-            .right
-            .take()
-            .expect("the right side is the higher one");
-        let inner = height(&right.link.left) > height(&right.link.right);
-        node.link.right = Some(if inner { rotate_right(right) } else { right });
-        return rotate_left(node);
-    }
-    update(&mut node);
-    node
+    let right = node
+        .link
+        .right
+        .take()
+        .expect("the right side is the higher one");
+    let inner = height(&right.link.left) > height(&right.link.right);
+    node.link.right = Some(if inner { rotate_right(right) } else { right });
+    rotate_left(node)
 }
 
 fn insert<T>(tree: Subtree<T>, new: Box<Node<T>>) -> Box<Node<T>> {

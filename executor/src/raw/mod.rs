@@ -35,7 +35,7 @@ mod waker;
 
 pub(crate) use cell::{NewTask, ReadOutput, allocate, allocate_entity, read_output};
 pub(crate) use header::Header;
-pub(crate) use runnable::{Poll, Polled, drain_messages, mark_requeue};
+pub(crate) use runnable::{Poll, Polled, drain_messages, requeue};
 pub use runnable::{RunList, Runnable, Running};
 pub use shared::CpuShared;
 pub(crate) use shared::{EntityOps, LevelKind};

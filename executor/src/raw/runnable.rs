@@ -6,10 +6,16 @@ use core::{
     mem::ManuallyDrop,
     ptr::{self, NonNull},
     sync::atomic::Ordering,
-    task::Context,
+    task::{Context, Waker},
 };
 
-use super::{CpuShared, cell, header::Header, state::ABORT, task_ref::TaskRef, waker};
+use super::{
+    CpuShared, cell,
+    header::{self, Header},
+    state::ABORT,
+    task_ref::TaskRef,
+    waker,
+};
 use crate::policy::{EnqueueKind, Policy};
 
 /// A task that waits to be polled, held by its CPU's policy.
@@ -336,9 +342,18 @@ impl Poll {
     }
 }
 
-/// Marks why the task being polled wakes itself, for its policy.
-pub(crate) fn mark_requeue(task: &TaskRef, kind: EnqueueKind) {
-    task.header().requeue.store(kind as u32, Ordering::Relaxed);
+/// Wakes the task being polled, whose waker this is, and says why to its policy.
+#[inline]
+pub(crate) fn requeue(waker: &Waker, kind: EnqueueKind) {
+    let Some(task) = waker::task_of(waker) else {
+        waker.wake_by_ref();
+        return;
+    };
+    // SAFETY: the waker lasts for the call, and holds a reference or, being the poll's own, stands for the poll's.
+    unsafe {
+        task.as_ref().requeue.store(kind as u32, Ordering::Relaxed);
+        header::wake(task);
+    }
 }
 
 /// Takes in the messages for `shared`, each with its reference to the task.

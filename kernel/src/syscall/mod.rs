@@ -90,6 +90,8 @@ pub enum Stop {
     NotReady(Arc<File>, PollEvents),
     /// The call has an asynchronous part of its own, in [`wait`].
     Wait,
+    /// The call is done, with result 0, once other tasks have had their turn.
+    Yield,
 }
 
 impl From<Errno> for Stop {

@@ -70,7 +70,12 @@ fn getppid(call: &mut Call<'_>) -> SysResult {
 }
 
 fn sched_yield(_: &mut Call<'_>) -> SysResult {
-    Err(Stop::Wait)
+    // With nobody to give way to, it is nothing.
+    if crate::task::others_wait() {
+        Err(Stop::Yield)
+    } else {
+        Ok(0)
+    }
 }
 
 fn exit_call(call: &mut Call<'_>) -> SysResult {

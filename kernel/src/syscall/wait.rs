@@ -23,6 +23,10 @@ pub async fn finish(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
         Stop::Error(e) => Err(e),
         Stop::NotReady(..) => when_ready(call, stop).await,
         Stop::Wait => own(call).await,
+        Stop::Yield => {
+            executor::yield_now().await;
+            Ok(0)
+        }
     }
 }
 
@@ -31,10 +35,6 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
     match call.number() {
         7 => poll::poll_wait(call).await,
         23 => poll::select_wait(call).await,
-        24 => {
-            executor::yield_now().await;
-            Ok(0)
-        }
         35 => time::nanosleep_wait(call).await,
         34 | 130 => signal::suspend(call).await,
         42 | 44 | 46 | 307 => socket::wait(call).await,
@@ -90,7 +90,7 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(Stop::Error(_)) if call.done > 0 => return Poll::Ready(Ok(call.done as u64)),
                 Err(Stop::Error(e)) => return Poll::Ready(Err(e)),
-                Err(Stop::Wait) => unreachable!("a call that waits for files has no other way to wait"),
+                Err(Stop::Wait | Stop::Yield) => unreachable!("a call that waits for files has no other way to wait"),
                 Err(again) => {
                     // A copy between two files waits for now the one, now the other.
                     let same = matches!((&again, &stop), (Stop::NotReady(a, x), Stop::NotReady(b, y))

@@ -96,6 +96,15 @@ pub fn should_resched() -> bool {
     this().executor.should_resched()
 }
 
+/// Whether a task could run on this CPU besides the one that is being polled.
+///
+/// # Context
+/// Task.
+#[inline]
+pub fn others_wait() -> bool {
+    this().executor.has_work()
+}
+
 /// Tasks that are running or could be, on this CPU.
 pub fn runnable() -> usize {
     this().executor.with_policy(|order| order.runnable())

@@ -204,7 +204,7 @@ pub async fn wait(call: &mut Call<'_>) -> Result<u64> {
         let failed = table.failed();
         match result {
             Err(Stop::Wait) if failed => return Poll::Ready(Err(Errno::ENOMEM)),
-            Err(Stop::Wait | Stop::NotReady(..)) => {}
+            Err(Stop::Wait | Stop::Yield | Stop::NotReady(..)) => {}
             Err(Stop::Error(e)) => return Poll::Ready(Err(e)),
             Ok(value) => return Poll::Ready(Ok(value)),
         }
