@@ -44,10 +44,7 @@ fn seals_are_kept() {
     file.seek(0, Whence::Set).unwrap();
     assert_eq!(put(&file, b"x"), Err(Errno::EPERM));
     let punch = falloc::PUNCH_HOLE | falloc::KEEP_SIZE;
-    assert_eq!(
-        attr::fallocate(&file, punch as u32, 0, 10),
-        Err(Errno::EPERM)
-    );
+    assert_eq!(attr::fallocate(&file, punch, 0, 10), Err(Errno::EPERM));
 }
 
 #[test]

@@ -150,6 +150,12 @@ impl FpuState {
 /// in its place is told apart by `FpuState::cpu`, which starts as "none".
 pub struct FpuOwner(AtomicPtr<FpuState>);
 
+impl Default for FpuOwner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FpuOwner {
     /// Nobody's.
     pub const fn new() -> Self {

@@ -265,11 +265,11 @@ extern "C" fn kernel_trap(frame: &mut TrapFrame) {
         return;
     }
     // A copy from or to user memory that hit a bad address goes on at its fixup, which reports how far it came.
-    if matches!(frame.vector, vector::PAGE_FAULT | vector::PROTECTION) {
-        if let Some(fixup) = uaccess::fixup(frame.rip) {
-            frame.rip = fixup;
-            return;
-        }
+    if matches!(frame.vector, vector::PAGE_FAULT | vector::PROTECTION)
+        && let Some(fixup) = uaccess::fixup(frame.rip)
+    {
+        frame.rip = fixup;
+        return;
     }
     crate::panic::exception(frame);
 }

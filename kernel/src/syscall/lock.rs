@@ -76,7 +76,7 @@ fn request(call: &Call<'_>, file: &File) -> Result<(Lock, Option<LockKind>, User
         (Owner::File(locks::file_id(file)), -1)
     } else {
         let pid = call.thread.process().pid;
-        (Owner::Process(call.thread.files().id()), pid as i32)
+        (Owner::Process(call.thread.files().id()), pid)
     };
     let lock = Lock {
         owner,

@@ -65,7 +65,7 @@ fn on_error(
             .read_expired(file, &mut UserSink(range))
             .map(|n| n as u64)
             .map_err(Stop::from),
-        Errno::EAGAIN if !file.nonblocking() && !(reading && range.done() > 0) => {
+        Errno::EAGAIN if !(file.nonblocking() || reading && range.done() > 0) => {
             call.done = range.done();
             set_socket_deadline(call, file, reading);
             Err(Stop::NotReady(file.clone(), events))

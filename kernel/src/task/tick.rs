@@ -23,6 +23,12 @@ pub struct Tick {
     running: AtomicBool,
 }
 
+impl Default for Tick {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Tick {
     /// A tick that does not run yet. Context: boot.
     pub fn new() -> Self {

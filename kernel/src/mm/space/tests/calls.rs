@@ -64,7 +64,7 @@ fn mmap_goes_down_from_the_base_and_takes_hints() {
         Ok(0x123_5000)
     );
     let low = fixed(&space, 0, 1, MapFlags::BIT32).unwrap();
-    assert!(low >= 0x4000_0000 && low < 0x8000_0000);
+    assert!((0x4000_0000..0x8000_0000).contains(&low));
 }
 
 #[test]
