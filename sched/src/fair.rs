@@ -120,9 +120,12 @@ impl<T> Queue<T> {
         let weight = node.weight.value() as i64;
         let mut lag = node.fair.lag;
         if total > 0 {
-            lag = ((i128::from(lag) * i128::from(total + weight)) / i128::from(total)) as i64;
             let limit = Self::lag_limit(node);
-            lag = lag.clamp(-2 * limit, 2 * limit);
+            lag = match lag.checked_mul(total + weight) {
+                // Lag and sum keep the product far from 2^63, see above.
+                Some(product) => (product / total).clamp(-2 * limit, 2 * limit),
+                None => 2 * limit * lag.signum(),
+            };
         } else {
             lag = 0;
         }
@@ -134,6 +137,7 @@ impl<T> Queue<T> {
     }
 
     /// Adds a placed task to those that wait.
+    #[inline(always)]
     pub fn insert(&mut self, mut node: Box<Node<T>>) {
         self.rebase(&node);
         self.sum_weighted += node.weight.value() as i64 * self.relative(node.fair.vruntime);
@@ -148,6 +152,7 @@ impl<T> Queue<T> {
     }
 
     /// With nobody waiting the base may move to where the arriving task is, so that sums stay small for ever.
+    #[inline(always)]
     fn rebase(&mut self, node: &Node<T>) {
         if self.sum_weight == 0 {
             self.zero = node.fair.vruntime;
@@ -163,6 +168,7 @@ impl<T> Queue<T> {
         }
     }
 
+    #[inline(always)]
     fn forget(&mut self, node: &Node<T>) {
         self.sum_weighted -= node.weight.value() as i64 * self.relative(node.fair.vruntime);
         self.sum_weight -= node.weight.value() as i64;
@@ -174,6 +180,7 @@ impl<T> Queue<T> {
     }
 
     /// The task to run next among those that wait.
+    #[inline]
     fn best(&self, running: Option<&Node<T>>) -> Option<&Node<T>> {
         let (weighted, weight) = self.sums(running);
         self.tree
@@ -182,6 +189,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes the task to run next.
+    #[inline(always)]
     pub fn take_next(&mut self) -> Option<Box<Node<T>>> {
         let node = if self.tree.len() == 1 {
             self.tree.pop_first()?
@@ -201,6 +209,7 @@ impl<T> Queue<T> {
     }
 
     /// Charges `delta_ns` of run time; whether the slice is over.
+    #[inline(always)]
     pub fn charge(node: &mut Node<T>, delta_ns: u64) -> bool {
         let passed = node.weight.scale_exactly(delta_ns, &mut node.fair.rest);
         node.fair.vruntime = node.fair.vruntime.wrapping_add(passed);

@@ -106,6 +106,7 @@ impl<T> RunQueue<T> {
     }
 
     /// Takes the task that is to run next, and starts its turn.
+    #[inline(always)]
     pub fn pick(&mut self, now: u64) -> Option<(Box<Node<T>>, T)> {
         let mut node = match self.rt.take_next() {
             Some(node) => node,
@@ -123,6 +124,7 @@ impl<T> RunQueue<T> {
 
     /// Ends a turn: charges the task, and where it now `sleeps` notes by how much it was ahead or behind.
     /// A task that does not sleep is [requeued](Self::requeue) next.
+    #[inline(always)]
     pub fn end_turn(&mut self, node: &mut Node<T>, sleeps: bool, now: u64) {
         self.charge(node, now);
         if sleeps && !node.policy.is_realtime() {
@@ -131,11 +133,12 @@ impl<T> RunQueue<T> {
     }
 
     /// Puts a task whose turn ended, but which is still runnable, back into the order.
+    #[inline(always)]
     pub fn requeue(&mut self, mut node: Box<Node<T>>, item: T, outcome: Outcome) {
         node.item = Some(item);
         if node.policy.is_realtime() {
-            self.rt
-                .insert(node, outcome == Outcome::Preempted && !self.slice_over);
+            let to_head = outcome == Outcome::Preempted && !self.slice_over;
+            self.requeue_realtime(node, to_head);
         } else {
             if outcome == Outcome::Yielded {
                 // Renounce what is left of the slice: the deadline moves one slice on, as Linux's yield does.
@@ -161,7 +164,13 @@ impl<T> RunQueue<T> {
         }
     }
 
+    #[cold]
+    fn requeue_realtime(&mut self, node: Box<Node<T>>, to_head: bool) {
+        self.rt.insert(node, to_head);
+    }
+
     /// Charges the running task for the time since it was last charged.
+    #[inline(always)]
     pub fn charge(&mut self, running: &mut Node<T>, now: u64) {
         let delta = now.saturating_sub(self.charged_at);
         self.charged_at = now;

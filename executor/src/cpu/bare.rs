@@ -69,15 +69,15 @@ pub(super) fn word() -> u32 {
 }
 
 #[inline(always)]
-pub(super) fn word_add(n: u32) {
+pub(super) fn word_add<const N: u32>() {
     // SAFETY: one instruction on this CPU's own word; interrupts see it before or after.
-    unsafe { asm!("add dword ptr gs:[0], {0:e}", in(reg) n, options(nostack)) };
+    unsafe { asm!("add dword ptr gs:[0], {}", const N, options(nostack)) };
 }
 
 #[inline(always)]
-pub(super) fn word_sub(n: u32) {
+pub(super) fn word_sub<const N: u32>() {
     // SAFETY: as for `word_add`.
-    unsafe { asm!("sub dword ptr gs:[0], {0:e}", in(reg) n, options(nostack)) };
+    unsafe { asm!("sub dword ptr gs:[0], {}", const N, options(nostack)) };
 }
 
 #[inline(always)]

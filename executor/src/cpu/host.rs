@@ -77,12 +77,12 @@ pub(super) fn word() -> u32 {
     CPU.with(|c| c.word.get())
 }
 
-pub(super) fn word_add(n: u32) {
-    CPU.with(|c| c.word.set(c.word.get() + n));
+pub(super) fn word_add<const N: u32>() {
+    CPU.with(|c| c.word.set(c.word.get() + N));
 }
 
-pub(super) fn word_sub(n: u32) {
-    CPU.with(|c| c.word.set(c.word.get() - n));
+pub(super) fn word_sub<const N: u32>() {
+    CPU.with(|c| c.word.set(c.word.get() - N));
 }
 
 pub(super) fn need_resched() -> u32 {

@@ -160,39 +160,39 @@ pub fn in_softirq() -> bool {
 /// Notes the entry of a hard interrupt. Only entry code calls it.
 #[inline(always)]
 pub fn hardirq_enter() {
-    imp::word_add(HARDIRQ);
+    imp::word_add::<HARDIRQ>();
 }
 
 /// Notes the end of a hard interrupt.
 #[inline(always)]
 pub fn hardirq_exit() {
     debug_assert!(imp::word() & HARDIRQ_MASK != 0);
-    imp::word_sub(HARDIRQ);
+    imp::word_sub::<HARDIRQ>();
 }
 
 /// Notes the entry of an NMI.
 #[inline(always)]
 pub fn nmi_enter() {
-    imp::word_add(NMI);
+    imp::word_add::<NMI>();
 }
 
 /// Notes the end of an NMI.
 #[inline(always)]
 pub fn nmi_exit() {
-    imp::word_sub(NMI);
+    imp::word_sub::<NMI>();
 }
 
 /// Notes that softirqs are being served.
 #[inline(always)]
 pub fn softirq_enter() {
     debug_assert!(imp::word() & SOFTIRQ == 0, "softirqs do not nest");
-    imp::word_add(SOFTIRQ);
+    imp::word_add::<SOFTIRQ>();
 }
 
 /// Notes that softirqs are served no more.
 #[inline(always)]
 pub fn softirq_exit() {
-    imp::word_sub(SOFTIRQ);
+    imp::word_sub::<SOFTIRQ>();
 }
 
 /// Asks the code of this CPU to come back to its executor soon.
@@ -233,14 +233,14 @@ pub fn preempt_disable() -> PreemptGuard {
         imp::word() & PREEMPT_MASK != PREEMPT_MASK,
         "preemption count overflows"
     );
-    imp::word_add(PREEMPT);
+    imp::word_add::<PREEMPT>();
     PreemptGuard(PhantomData)
 }
 
 impl Drop for PreemptGuard {
     #[inline(always)]
     fn drop(&mut self) {
-        imp::word_sub(PREEMPT);
+        imp::word_sub::<PREEMPT>();
     }
 }
 
@@ -253,7 +253,7 @@ pub struct NoAlloc(PhantomData<*mut ()>);
 #[inline(always)]
 pub fn forbid_alloc() -> NoAlloc {
     if cfg!(debug_assertions) {
-        imp::word_add(NO_ALLOC);
+        imp::word_add::<NO_ALLOC>();
     }
     NoAlloc(PhantomData)
 }
@@ -262,7 +262,7 @@ impl Drop for NoAlloc {
     #[inline(always)]
     fn drop(&mut self) {
         if cfg!(debug_assertions) {
-            imp::word_sub(NO_ALLOC);
+            imp::word_sub::<NO_ALLOC>();
         }
     }
 }
@@ -288,7 +288,7 @@ pub fn bh_disable() -> BhGuard {
         !in_hardirq(),
         "bottom halves are held off from below hard interrupts"
     );
-    imp::word_add(BH_DISABLE);
+    imp::word_add::<BH_DISABLE>();
     BhGuard(PhantomData)
 }
 
@@ -296,7 +296,7 @@ impl Drop for BhGuard {
     /// Runs what was raised meanwhile, if this was the last guard of any kind.
     #[inline(always)]
     fn drop(&mut self) {
-        imp::word_sub(BH_DISABLE);
+        imp::word_sub::<BH_DISABLE>();
         if imp::word() == 0 && softirq::is_pending() {
             softirq::bh_exit();
         }

@@ -17,6 +17,7 @@ use executor::cpu::CpuLocal;
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::fpu::FpuOwner;
+use crate::process::Thread;
 
 /// The most CPUs that one image starts.
 pub const MAX_CPUS: usize = 64;
@@ -44,8 +45,8 @@ pub struct PerCpu {
     pub apic_id: AtomicU64,
     /// The CPU's executor and what goes with it: a `crate::task::CpuTasks`.
     pub tasks: AtomicPtr<()>,
-    /// The user thread that is being polled: a `crate::process::Thread`, or null.
-    pub thread: AtomicPtr<()>,
+    /// The user thread that is being polled, or null.
+    pub thread: AtomicPtr<Thread>,
     /// The CPU has nothing to poll.
     pub idle: AtomicBool,
     /// The interrupt that is being handled came out of user mode.

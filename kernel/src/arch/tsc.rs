@@ -11,7 +11,7 @@
 use super::hpet::Hpet;
 use crate::boot::acpi::PmTimer;
 use conquer_once::noblock::OnceCell;
-use core::arch::x86_64::{_mm_lfence, _rdtsc};
+use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use x86_64::instructions::port::Port;
 
@@ -31,10 +31,13 @@ static FALLBACK: OnceCell<Fallback> = OnceCell::uninit();
 /// Reads the time-stamp counter, not before the loads in front of it are done.
 #[inline]
 pub fn read() -> u64 {
-    // SAFETY: `lfence` only orders; every x86-64 CPU has it.
-    unsafe { _mm_lfence() };
-    // SAFETY: reading the counter has no effect; CR4.TSD is of no matter in the kernel.
-    unsafe { _rdtsc() }
+    let (low, high): (u64, u64);
+    // SAFETY: `lfence` only orders, and every x86-64 CPU has it; reading the counter has no effect, and CR4.TSD is of no
+    // matter in the kernel. By hand, since the intrinsic is a call where SSE is off.
+    unsafe {
+        asm!("lfence", "rdtsc", out("rax") low, out("rdx") high, options(nostack, preserves_flags))
+    };
+    high << 32 | low
 }
 
 /// Nanoseconds since boot, never going back on any CPU.

@@ -5,15 +5,12 @@
 )]
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 
 use executor::cpu;
 
 use super::thread::Thread;
-
-/// The thread that each CPU polls, or null.
-static CURRENT: [AtomicPtr<Thread>; cpu::MAX_CPUS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; cpu::MAX_CPUS];
+use crate::arch::percpu;
 
 /// Says which thread this CPU polls from now on. It stays counted (by its future) until this CPU is told of another.
 ///
@@ -24,7 +21,7 @@ pub fn set_current(thread: Option<&Thread>) {
     let pointer = thread.map_or(core::ptr::null_mut(), |thread| {
         core::ptr::from_ref(thread).cast_mut()
     });
-    CURRENT[cpu::id() as usize].store(pointer, Ordering::Relaxed);
+    percpu::this().thread.store(pointer, Ordering::Relaxed);
 }
 
 /// Calls `f` with the thread that this CPU polls, if it polls one.
@@ -33,7 +30,7 @@ pub fn set_current(thread: Option<&Thread>) {
 /// Any; in an interrupt, the thread that was interrupted.
 pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
     let _here = cpu::preempt_disable();
-    let pointer = CURRENT[cpu::id() as usize].load(Ordering::Relaxed);
+    let pointer = percpu::this().thread.load(Ordering::Relaxed);
     // SAFETY: null, or counted until this CPU is told of another (`set_current`), which it is not before preemption is
     // on again.
     unsafe { pointer.as_ref() }.map(f)
@@ -42,7 +39,7 @@ pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
 /// The user thread that this code runs for, if it does so for one.
 pub fn try_current() -> Option<Arc<Thread>> {
     let _here = cpu::preempt_disable();
-    let pointer = CURRENT[cpu::id() as usize].load(Ordering::Relaxed);
+    let pointer = percpu::this().thread.load(Ordering::Relaxed);
     if pointer.is_null() {
         return None;
     }

@@ -122,19 +122,21 @@ pub fn current_space() -> Option<Arc<AddressSpace>> {
 struct ThreadHooks;
 
 impl Hooks for ThreadHooks {
-    #[inline]
+    #[inline(always)]
     fn poll_start(&self, tag: &TaskTag) {
         let Some(thread) = Thread::of_tag(tag.0) else {
             return;
         };
         process::set_current(Some(thread));
         load::switched();
-        load(thread.mm().as_ref());
+        let before = thread.with_space(load);
+        // Dropped here, where nothing is locked: it may be the last reference.
+        drop(before);
         thread.machine.load_bases();
         this().tick.keep_running();
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_end(&self, tag: &TaskTag) {
         if let Some(thread) = Thread::of_tag(tag.0) {
             thread.machine.fpu.save();
@@ -144,11 +146,12 @@ impl Hooks for ThreadHooks {
     }
 }
 
-/// Makes `space` the one that this CPU translates by, unless it is already.
+/// Makes `space` the one that this CPU translates by, unless it is already; gives the one before.
 #[inline]
-fn load(space: Option<&Arc<AddressSpace>>) {
-    let Some(space) = space else { return };
-    let before = this().space.with(|loaded| match loaded {
+#[must_use = "it may be the last reference, to be dropped where nothing is locked"]
+fn load(space: Option<&Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
+    let space = space?;
+    this().space.with(|loaded| match loaded {
         Some(l) if Arc::ptr_eq(l, space) => None,
         _ => {
             space.activate();
@@ -156,11 +159,9 @@ fn load(space: Option<&Arc<AddressSpace>>) {
             if let Some(before) = &before {
                 before.deactivate();
             }
-            Some(before)
+            before
         }
-    });
-    // Dropped here, where nothing is held: it may be the last reference.
-    drop(before);
+    })
 }
 
 /// Makes `space` the running thread's at once: `execve` has replaced the old one.
@@ -168,8 +169,11 @@ fn load(space: Option<&Arc<AddressSpace>>) {
 /// # Context
 /// Task: the thread's own poll.
 pub fn switch_space(space: &Arc<AddressSpace>) {
-    let _stay = cpu::preempt_disable();
-    load(Some(space));
+    let before = {
+        let _stay = cpu::preempt_disable();
+        load(Some(space))
+    };
+    drop(before);
 }
 
 /// Goes over to the kernel's own page table, so that nothing here keeps a dead process's memory.

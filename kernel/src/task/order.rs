@@ -48,12 +48,12 @@ impl Policy for Order {
             unreachable!("a task that enters the queue is not in it");
         };
         let why = match kind {
-            EnqueueKind::Yield => {
-                self.queue.requeue(node, task, sched::Outcome::Yielded);
-                return false;
-            }
-            EnqueueKind::Preempted | EnqueueKind::Again => {
-                self.queue.requeue(node, task, sched::Outcome::Preempted);
+            EnqueueKind::Yield | EnqueueKind::Preempted | EnqueueKind::Again => {
+                let outcome = match kind {
+                    EnqueueKind::Yield => sched::Outcome::Yielded,
+                    _ => sched::Outcome::Preempted,
+                };
+                self.queue.requeue(node, task, outcome);
                 return false;
             }
             EnqueueKind::Wake => Wake::Event,
@@ -69,12 +69,14 @@ impl Policy for Order {
             .enqueue(node, task, why, self.running.as_deref_mut(), now.as_ns())
     }
 
+    #[inline(always)]
     fn pick(&mut self, now: Instant) -> Option<Runnable<Self>> {
         let (node, task) = self.queue.pick(now.as_ns())?;
         self.running = Some(node);
         Some(task)
     }
 
+    #[inline(always)]
     fn put(&mut self, task: &mut Running<Self>, outcome: Outcome, _started: Instant, now: Instant) {
         let Some(mut node) = self.running.take() else {
             unreachable!("the task whose poll ends was picked");
