@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use super::addr::{self, Given};
 use super::inbox::Inbox;
-use super::{BOTH, MAX_BACKLOG, Phase, RECEIVE, SEND, State, UnixSocket};
+use super::{BOTH, MAX_BACKLOG, Phase, RECEIVE, SEND, UnixSocket};
 use crate::poll::PollTable;
 use crate::socket::{AF_UNSPEC, Caller, SocketType, Ucred};
 use crate::{Errno, Result};
@@ -211,9 +211,12 @@ impl UnixSocket {
 
     /// The last descriptor is gone, or the listener that it was to be accepted from.
     pub(super) fn close(&self) {
-        let State { peer, addr, .. } = core::mem::take(&mut *self.state.lock());
+        let (peer, addr) = {
+            let mut state = self.state.lock();
+            (state.peer.take(), state.addr.clone())
+        };
+        // An accepted socket shares the name of the listener, which keeps it.
         if let Some(addr) = addr
-            // An accepted socket shares the name of the listener, which keeps it.
             && addr::owns(&addr, self)
         {
             addr::unbind(&addr);

@@ -393,6 +393,13 @@ pub fn pending_blocked(thread: &Thread) -> SigSet {
     (signals.pending.set() | state.shared.set()) & signals.blocked
 }
 
+/// The signals of `set` that are pending for `thread`, blocked or not.
+pub fn pending_in(thread: &Thread, set: SigSet) -> SigSet {
+    let state = thread.process().signals.lock();
+    let signals = thread.signals.get(&state.token);
+    (signals.pending.set() | state.shared.set()) & set
+}
+
 /// Takes a pending signal of `set`, for sigtimedwait(2) and signalfd.
 pub fn take_pending(thread: &Thread, set: SigSet) -> Option<SigInfo> {
     let mut guard = thread.process().signals.lock();

@@ -22,6 +22,7 @@ pub mod poll;
 pub mod process;
 pub mod rw;
 pub mod signal;
+pub mod signalfd;
 pub mod socket;
 pub mod splice;
 pub mod stat;
@@ -144,6 +145,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     process::CALLS,
     rw::CALLS,
     signal::CALLS,
+    signalfd::CALLS,
     socket::CALLS,
     splice::CALLS,
     stat::CALLS,
