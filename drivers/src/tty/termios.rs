@@ -235,6 +235,33 @@ impl Termios {
         self.ospeed = baud;
     }
 
+    /// Applies the options of a `console=` word: speed, parity (`n`, `o`, `e`), bits, and `r` for RTS/CTS; what is left out or
+    /// makes no sense stays (`115200n8`).
+    pub fn set_line_options(&mut self, options: &str) {
+        let digits = options.bytes().take_while(u8::is_ascii_digit).count();
+        let (baud, rest) = options.split_at(digits);
+        if let Ok(baud @ 1..) = baud.parse() {
+            self.set_baud(baud);
+        }
+        let mut rest = rest.bytes();
+        let parity = match rest.next() {
+            Some(b'n') => ControlFlags::empty(),
+            Some(b'e') => ControlFlags::PARENB,
+            Some(b'o') => ControlFlags::PARENB | ControlFlags::PARODD,
+            _ => return,
+        };
+        self.cflag
+            .remove(ControlFlags::PARENB | ControlFlags::PARODD);
+        self.cflag.insert(parity);
+        if let Some(bits @ b'5'..=b'8') = rest.next() {
+            self.cflag.remove(ControlFlags::CSIZE);
+            self.cflag
+                .insert(ControlFlags::from_bits_retain(u32::from(bits - b'5') << 4));
+            self.cflag
+                .set(ControlFlags::CRTSCTS, rest.next() == Some(b'r'));
+        }
+    }
+
     /// Bits per character, 5 to 8.
     pub fn char_bits(&self) -> u8 {
         5 + ((self.cflag.bits() & ControlFlags::CSIZE.bits()) >> 4) as u8
@@ -411,6 +438,30 @@ mod tests {
             0,
             "the old form does not reach the later characters"
         );
+    }
+
+    #[test]
+    fn console_options_set_what_they_name() {
+        let mut t = Termios::serial();
+        t.set_line_options("115200");
+        assert_eq!((t.output_baud(), t.char_bits()), (115_200, 8));
+        t.set_line_options("19200e7r");
+        assert_eq!((t.output_baud(), t.char_bits()), (19200, 7));
+        assert!(
+            t.cflag
+                .contains(ControlFlags::PARENB | ControlFlags::CRTSCTS)
+        );
+        assert!(!t.cflag.contains(ControlFlags::PARODD));
+        t.set_line_options("n8");
+        assert_eq!(
+            (t.output_baud(), t.char_bits(), t.frame_bits()),
+            (19200, 8, 10)
+        );
+        let before = t;
+        for nonsense in ["", "0", "x", "99999999999"] {
+            t.set_line_options(nonsense);
+            assert_eq!(t, before, "{nonsense}");
+        }
     }
 
     #[test]

@@ -47,10 +47,11 @@ pub async fn finish(thread: &Arc<Thread>) {
     if process.live.fetch_sub(1, Ordering::AcqRel) == 1 {
         // The leader's terminal is told before the task list is taken, which it needs itself.
         let session = process.session();
-        if session.id == process.pid
-            && let Some(terminal) = session.set_terminal(None)
-        {
-            terminal.disassociate(&session);
+        if session.id == process.pid {
+            match session.set_terminal(None) {
+                Some(terminal) => terminal.disassociate(&session),
+                None => session::tell_last_foreground(&session),
+            }
         }
         drop(process.replace_mm(None));
         process.timers.end();

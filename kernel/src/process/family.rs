@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
+use core::sync::atomic::AtomicI32;
 
 use executor::sync::SpinLock;
 
@@ -57,6 +58,8 @@ pub struct Session {
     /// Its number: that of the process that founded it.
     pub id: Pid,
     terminal: SpinLock<Option<Arc<dyn Terminal>>>,
+    /// The foreground group of a terminal that was hung up, or 0: told when the leader ends.
+    pub last_foreground: AtomicI32,
 }
 
 /// What a session asks of its controlling terminal.
@@ -97,6 +100,7 @@ impl Session {
         Session {
             id,
             terminal: SpinLock::new(None),
+            last_foreground: AtomicI32::new(0),
         }
     }
 

@@ -112,6 +112,19 @@ pub fn signal_group_id(id: Pid, signal: Signal) -> bool {
     found
 }
 
+/// The leader of `session` ends after its terminal was hung up: what was in the foreground then gets `SIGHUP` and
+/// `SIGCONT`.
+pub(super) fn tell_last_foreground(session: &Session) {
+    let id = session.last_foreground.swap(0, Ordering::Relaxed);
+    let still = table::lock()
+        .group(id)
+        .is_some_and(|group| group.session.id == session.id);
+    if still {
+        signal_group_id(id, Signal::SIGHUP);
+        signal_group_id(id, Signal::SIGCONT);
+    }
+}
+
 /// setsid(2).
 ///
 /// # Errors

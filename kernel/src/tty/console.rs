@@ -1,8 +1,8 @@
 //! Opening terminals by device number.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use conquer_once::noblock::OnceCell;
 use fs::device::{self, Device, DeviceKind, Opened};
 use fs::file::oflag::{O_ACCMODE, O_NOCTTY, O_WRONLY};
 use fs::inode::{dev_major, dev_minor};
@@ -17,19 +17,19 @@ use crate::process::current;
 pub const AUX_MAJOR: u32 = 5;
 
 /// Which serial port `/dev/console` is.
-static CONSOLE: OnceCell<usize> = OnceCell::uninit();
+static CONSOLE: AtomicUsize = AtomicUsize::new(0);
 
-/// Says which serial port `/dev/console` is. Only the first one counts.
+/// Says which serial port `/dev/console` is.
 ///
 /// # Context
 /// Boot.
 pub fn set_console(port: usize) {
-    let _ = CONSOLE.try_init_once(|| port);
+    CONSOLE.store(port, Ordering::Relaxed);
 }
 
 /// The terminal behind `/dev/console`.
 fn console() -> Option<Arc<Tty>> {
-    serial::terminal(CONSOLE.try_get().copied().unwrap_or(0))
+    serial::terminal(CONSOLE.load(Ordering::Relaxed))
 }
 
 /// Serves the terminal device numbers.

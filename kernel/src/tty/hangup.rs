@@ -1,6 +1,7 @@
 //! Hanging up: the line is gone, or the session that had the terminal.
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use super::Tty;
 use crate::process::family::Session;
@@ -24,6 +25,9 @@ impl Tty {
         let control = self.detach();
         if let Some(session) = control.session {
             drop(session.set_terminal(None));
+            session
+                .last_foreground
+                .store(control.foreground, Ordering::Relaxed);
             if let Some(leader) = leader(&session) {
                 send::send_kernel(&leader, Signal::SIGHUP);
                 send::send_kernel(&leader, Signal::SIGCONT);

@@ -100,40 +100,53 @@ pub async fn drain() {
 
 /// Looks for the ports, and starts a task that serves each one found.
 ///
+/// The settings of a port, and which one is `/dev/console`, are those of the last `console=` that names it.
+///
 /// # Context
 /// Boot, once the executor takes tasks and interrupts can be requested.
 pub fn init() {
-    for (index, (base, irq)) in LEGACY.into_iter().enumerate() {
-        let Some(uart) = Uart16550::probe(IoRegisters(base)) else {
-            continue;
-        };
-        let port = Arc::new(SerialPort { uart, index });
-        let device = fs::inode::make_dev(MAJOR, FIRST_MINOR + index as u32);
-        let Ok(tty) = Tty::try_new(
-            device,
-            Termios::serial(),
-            Box::new(SerialDriver(port.clone())),
-        ) else {
-            log::error!("serial: no memory for ttyS{index}");
-            continue;
-        };
-        let tty = Arc::new(tty);
-        if FOUND[index].try_init_once(|| tty.clone()).is_err() {
-            continue;
+    let mut settings = [Termios::serial(); PORTS];
+    for value in crate::boot::info().cmdline().values("console") {
+        let (name, options) = value.split_once(',').unwrap_or((value, ""));
+        if let Some(port) = NAMES.iter().position(|own| *own == name) {
+            settings[port].set_line_options(options);
+            console::set_console(port);
         }
-        if let Err(error) = Line::request(line::isa(irq), NAMES[index], &INTERRUPTS[index]) {
-            log::error!("serial: no interrupt for ttyS{index}: {error:?}");
-            continue;
-        }
-        port.uart.start(&Termios::serial());
-        console::add_node(NAMES[index], 0o600, (MAJOR, FIRST_MINOR + index as u32));
-        log::info!("serial: ttyS{index} at {base:#x} irq={irq}");
-        executor::spawn(NAMES[index], async move {
-            let upper = SerialLine(tty);
-            port.uart.run(&INTERRUPTS[index], &upper).await;
-        })
-        .detach();
     }
+    for (index, termios) in settings.into_iter().enumerate() {
+        if let Some(uart) = Uart16550::probe(IoRegisters(LEGACY[index].0)) {
+            start(Arc::new(SerialPort { uart, index }), termios);
+        }
+    }
+}
+
+/// Makes the terminal of a port that was found.
+fn start(port: Arc<SerialPort>, termios: Termios) {
+    let index = port.index;
+    let (base, irq) = LEGACY[index];
+    let name = NAMES[index];
+    let number = (MAJOR, FIRST_MINOR + index as u32);
+    let device = fs::inode::make_dev(number.0, number.1);
+    let Ok(tty) = Tty::try_new(device, termios, Box::new(SerialDriver(port.clone()))) else {
+        log::error!("serial: no memory for {name}");
+        return;
+    };
+    let tty = Arc::new(tty);
+    if FOUND[index].try_init_once(|| tty.clone()).is_err() {
+        return;
+    }
+    if let Err(error) = Line::request(line::isa(irq), name, &INTERRUPTS[index]) {
+        log::error!("serial: no interrupt for {name}: {error:?}");
+        return;
+    }
+    port.uart.start(&termios);
+    console::add_node(name, 0o600, number);
+    log::info!("serial: {name} at {base:#x} irq={irq}");
+    executor::spawn(name, async move {
+        let upper = SerialLine(tty);
+        port.uart.run(&INTERRUPTS[index], &upper).await;
+    })
+    .detach();
 }
 
 impl SerialPort {
