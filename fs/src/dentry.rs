@@ -159,14 +159,26 @@ impl<'a> Name<'a> {
                 .wrapping_mul(MUL)
                 .rotate_left(29);
         }
-        let mut last = 0;
-        for &byte in tail {
-            last = last << 8 | u64::from(byte);
-        }
         Name {
             bytes,
-            hash: (hash ^ last).wrapping_mul(MUL),
+            hash: (hash ^ load_tail(tail)).wrapping_mul(MUL),
         }
+    }
+
+    /// Compares with another name: a call of `memcmp` costs more than most names are long.
+    #[inline]
+    fn is(&self, other: &[u8]) -> bool {
+        if self.bytes.len() != other.len() {
+            return false;
+        }
+        let (ours, our_tail) = self.bytes.as_chunks::<8>();
+        let (theirs, their_tail) = other.as_chunks::<8>();
+        for (a, b) in ours.iter().zip(theirs) {
+            if u64::from_ne_bytes(*a) != u64::from_ne_bytes(*b) {
+                return false;
+            }
+        }
+        load_tail(our_tail) == load_tail(their_tail)
     }
 
     /// Returns the hash of the name in one directory.
@@ -176,6 +188,18 @@ impl<'a> Name<'a> {
         let mixed = (self.hash ^ (dir >> 4) as u64).wrapping_mul(MUL);
         mixed ^ mixed >> 32
     }
+}
+
+/// Packs fewer than eight bytes into a word, different ones of one length into different words.
+#[inline]
+fn load_tail(tail: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    }
+    if let (Some(first), Some(last)) = (tail.first_chunk::<2>(), tail.last_chunk::<2>()) {
+        return u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << 16;
+    }
+    tail.first().map_or(0, |&byte| u64::from(byte))
 }
 
 struct Entry {
@@ -212,7 +236,7 @@ pub fn cached(dir: &Arc<Dentry>, name: Name<'_>) -> Option<Arc<Dentry>> {
     let key = name.key(dir);
     let mut bucket = bucket(key).lock();
     for entry in bucket.iter_mut() {
-        if entry.key == key && entry.dir == dir && *entry.name == *name.bytes {
+        if entry.key == key && entry.dir == dir && name.is(&entry.name) {
             entry.used = true;
             return Some(entry.dentry.clone());
         }
@@ -279,7 +303,7 @@ fn enter(dir: &Arc<Dentry>, name: Name<'_>, dentry: &Arc<Dentry>) -> Option<Arc<
     let key = name.key(address);
     let full_name = dentry.name();
     let mut bucket = bucket(key).lock();
-    let same = |e: &&mut Entry| e.key == key && e.dir == address && *e.name == *name.bytes;
+    let same = |e: &&mut Entry| e.key == key && e.dir == address && name.is(&e.name);
     if let Some(entry) = bucket.iter_mut().find(same) {
         entry.name = full_name;
         return Some(core::mem::replace(&mut entry.dentry, dentry.clone()));
@@ -303,7 +327,7 @@ fn leave(dir: &Arc<Dentry>, name: Name<'_>) -> Option<Arc<Dentry>> {
     let mut bucket = bucket(key).lock();
     let at = bucket
         .iter()
-        .position(|e| e.key == key && e.dir == address && *e.name == *name.bytes)?;
+        .position(|e| e.key == key && e.dir == address && name.is(&e.name))?;
     let entry = bucket.swap_remove(at);
     dir.children.fetch_sub(1, Ordering::Relaxed);
     ENTRIES.fetch_sub(1, Ordering::Relaxed);
@@ -436,4 +460,25 @@ pub fn entries() -> usize {
 /// Sets how many entries the cache may hold before it sweeps itself.
 pub fn set_limit(entries: usize) {
     LIMIT.store(entries.max(256), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn names_are_equal_where_their_bytes_are(a in prop::collection::vec(any::<u8>(), 0..20), at in any::<prop::sample::Index>(), byte: u8) {
+            let mut b = a.clone();
+            prop_assert!(Name::new(&a).is(&b));
+            if !b.is_empty() {
+                let at = at.index(b.len());
+                b[at] = byte;
+            }
+            prop_assert_eq!(Name::new(&a).is(&b), a == b);
+            b.push(0);
+            prop_assert!(!Name::new(&a).is(&b));
+        }
+    }
 }

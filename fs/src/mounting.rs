@@ -341,8 +341,7 @@ pub fn pivot_root(
     if !root.is_mount_root() || !new_root.is_mount_root() {
         return Err(Errno::EINVAL);
     }
-    // The very first mount, which nothing is beneath, cannot be put elsewhere.
-    let (Some(old_place), Some(_)) = (old_mount.place(), new_mount.place()) else {
+    let Some(old_place) = old_mount.place() else {
         return Err(Errno::EINVAL);
     };
     if !put_old.is_below(new_root) || !new_root.is_below(root) {

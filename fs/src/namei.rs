@@ -145,6 +145,61 @@ struct Component {
     slashes: bool,
 }
 
+/// Checks that `at` is a directory that may be searched.
+#[inline]
+fn may_search(at: &Path, cred: &Credentials) -> Result<()> {
+    let inode = at.dentry.existing()?;
+    if !inode.is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    cred.permission(inode, MAY_EXEC)
+}
+
+/// Goes to the directory above, through the roots of mounts, but not above `root`.
+fn step_up(at: &mut Path, root: &Path) {
+    loop {
+        if *at == *root {
+            break;
+        }
+        if !at.is_mount_root() {
+            if let Some(parent) = at.dentry.parent() {
+                at.dentry = parent;
+            }
+            break;
+        }
+        if !at.leave_mount() {
+            break;
+        }
+    }
+    at.enter_mounts();
+}
+
+#[inline]
+fn skip_slashes(mut text: &[u8]) -> &[u8] {
+    while let [b'/', rest @ ..] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Returns how many bytes come before the next slash, or the end.
+#[inline]
+fn component_len(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const SLASHES: u64 = ONES * b'/' as u64;
+    let (words, tail) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        // A byte that was a slash is zero now, and the lowest zero byte is marked in its high bit.
+        let word = u64::from_le_bytes(*word) ^ SLASHES;
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return at * 8 + (zeros.trailing_zeros() / 8) as usize;
+        }
+    }
+    let more = tail.iter().position(|&byte| byte == b'/');
+    words.len() * 8 + more.unwrap_or(tail.len())
+}
+
 impl<'a> Cursor<'_, 'a> {
     #[inline]
     fn text(&self) -> &[u8] {
@@ -175,34 +230,6 @@ impl<'a> Cursor<'_, 'a> {
         })
     }
 
-    /// Checks that the cursor is at a directory that may be searched.
-    #[inline]
-    fn may_search(&self) -> Result<()> {
-        let inode = self.at.dentry.existing()?;
-        if !inode.is_dir() {
-            return Err(Errno::ENOTDIR);
-        }
-        self.walk.cred.permission(inode, MAY_EXEC)
-    }
-
-    fn step_up(&mut self) {
-        loop {
-            if self.at == *self.walk.root {
-                break;
-            }
-            if !self.at.is_mount_root() {
-                if let Some(parent) = self.at.dentry.parent() {
-                    self.at.dentry = parent;
-                }
-                break;
-            }
-            if !self.at.leave_mount() {
-                break;
-            }
-        }
-        self.at.enter_mounts();
-    }
-
     /// Takes the step of one component; `follow` tells what to do with a symbolic link.
     #[inline]
     fn step(&mut self, component: &Component, follow: bool) -> Result<()> {
@@ -215,7 +242,7 @@ impl<'a> Cursor<'_, 'a> {
             }
             if name[1] == b'.' {
                 self.pos = component.next;
-                self.step_up();
+                step_up(&mut self.at, self.walk.root);
                 return Ok(());
             }
         }
@@ -292,14 +319,18 @@ impl<'a> Walk<'a> {
         if pos > 0 {
             at.enter_mounts();
         }
-        Ok(Cursor {
+        Ok(self.cursor(at, path, pos))
+    }
+
+    fn cursor<'w>(&'w self, at: Path, given: &'a [u8], pos: usize) -> Cursor<'w, 'a> {
+        Cursor {
             walk: self,
             at,
-            given: path,
+            given,
             spliced: None,
             pos,
             links: 0,
-        })
+        }
     }
 
     /// Finds what `path` leads to.
@@ -315,11 +346,55 @@ impl<'a> Walk<'a> {
                 Err(Errno::ENOENT)
             };
         }
-        let mut cursor = self.begin(path)?;
-        // The text may end in slashes: then what is before them must be a directory, also behind links.
+        if path.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let mut rest = skip_slashes(path);
+        let mut at = if rest.len() < path.len() {
+            self.root
+        } else {
+            self.start
+        }
+        .clone();
+        if rest.len() < path.len() {
+            at.enter_mounts();
+        }
+        // The text may end in slashes: then what is before them must be a directory.
+        let mut must_be_dir = flags.directory;
+        while !rest.is_empty() {
+            may_search(&at, self.cred)?;
+            let (name, behind) = rest.split_at(component_len(rest));
+            let next = skip_slashes(behind);
+            match name {
+                b"." => {}
+                b".." => step_up(&mut at, self.root),
+                _ => {
+                    let dentry = dentry::lookup(&at.dentry, Name::new(name))?;
+                    let kind = dentry.existing()?.kind();
+                    if kind == S_IFLNK && (flags.follow || !behind.is_empty()) {
+                        let pos = path.len() - rest.len();
+                        return self.lookup_from(self.cursor(at, path, pos), flags);
+                    }
+                    at.dentry = dentry;
+                    at.enter_mounts();
+                    must_be_dir |= next.is_empty() && !behind.is_empty();
+                }
+            }
+            rest = next;
+        }
+        if must_be_dir && !at.dentry.existing()?.is_dir() {
+            return Err(Errno::ENOTDIR);
+        }
+        Ok(at)
+    }
+
+    /// Goes on with a walk that has met a symbolic link.
+    #[cold]
+    fn lookup_from(&self, mut cursor: Cursor<'_, 'a>, flags: LookupFlags) -> Result<Path> {
+        // Slashes at the end of a link's text count as well.
         let mut must_be_dir = flags.directory;
         while let Some(component) = cursor.component() {
-            cursor.may_search()?;
+            may_search(&cursor.at, self.cred)?;
             let ends = component.last;
             must_be_dir |= ends && component.slashes;
             let follow = !ends || flags.follow || component.slashes;
@@ -356,7 +431,7 @@ impl<'a> Walk<'a> {
             let Some(component) = cursor.component() else {
                 return Ok((cursor.at.clone(), Last::Root));
             };
-            cursor.may_search()?;
+            may_search(&cursor.at, self.cred)?;
             if component.last {
                 let (start, end) = component.range;
                 let last = match &cursor.text()[start..end] {
@@ -412,7 +487,7 @@ impl<'a> OpenWalk<'_, 'a> {
             let Some(component) = self.cursor.component() else {
                 return Ok(OpenLast::Here(&self.cursor.at));
             };
-            self.cursor.may_search()?;
+            may_search(&self.cursor.at, self.cursor.walk.cred)?;
             let (start, end) = component.range;
             let dots = matches!(&self.cursor.text()[start..end], b"." | b"..");
             if component.last && !dots {
@@ -446,4 +521,18 @@ pub(crate) fn may_create(cred: &Credentials, dir: &Inode) -> Result<()> {
         return Err(Errno::ENOENT);
     }
     cred.permission(dir, crate::cred::MAY_WRITE | MAY_EXEC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_component_ends_at_the_first_slash(text in prop::collection::vec(prop_oneof![Just(b'/'), any::<u8>()], 0..40)) {
+            let want = text.iter().position(|&b| b == b'/').unwrap_or(text.len());
+            prop_assert_eq!(component_len(&text), want);
+        }
+    }
 }

@@ -281,6 +281,7 @@ fn pivot_root_swaps_the_top() {
     assert_eq!(pivot(&w, "/", "/new/old").err(), Some(Errno::EBUSY));
     assert_eq!(pivot(&w, "/new/old", "/new/old").err(), Some(Errno::EINVAL));
     assert_eq!(pivot(&first, "/root", "/root").err(), Some(Errno::EINVAL));
+    assert_eq!(pivot(&first, "/", "/").err(), Some(Errno::EINVAL));
     let (old, new) = pivot(&w, "/new", "/new/old").unwrap();
     assert_eq!(old, w.root);
     w.root = new.clone();

@@ -88,13 +88,14 @@ fn run(threads: u64, time: Duration, work: impl Fn(u64, &mut Rng) + Send + Sync 
     let work = Arc::new(work);
     let stop = Arc::new(AtomicBool::new(false));
     let steps: Arc<Vec<AtomicU64>> = Arc::new((0..threads).map(|_| AtomicU64::new(0)).collect());
-    let seed = Instant::now().elapsed().as_nanos() as u64 + std::process::id() as u64;
+    let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let seed = since_1970.as_nanos() as u64;
     println!("seed {seed}");
     let handles: Vec<_> = (0..threads)
         .map(|n| {
             let (work, stop, steps) = (work.clone(), stop.clone(), steps.clone());
             std::thread::spawn(move || {
-                let mut rng = Rng((seed ^ (n + 1)) * 0x9e37_79b9_7f4a_7c15 | 1);
+                let mut rng = Rng((seed ^ (n + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
                 while !stop.load(Ordering::Relaxed) {
                     work(n, &mut rng);
                     steps[n as usize].fetch_add(1, Ordering::Relaxed);
