@@ -120,7 +120,7 @@ pub fn usertest(name: &str) -> Program {
 }
 
 /// The C programs of `tests/user/c`: source, compiler options, whether it needs libraries, output.
-const C_PROGRAMS: [(&str, &[&str], bool, &str); 8] = [
+const C_PROGRAMS: [(&str, &[&str], bool, &str); 9] = [
     (
         "hello_static",
         &["-static", "-lm"],
@@ -145,6 +145,7 @@ const C_PROGRAMS: [(&str, &[&str], bool, &str); 8] = [
     ("processes", &["-static", "-pthread"], false, "passed\n"),
     ("timers", &["-static", "-pthread"], false, "passed\n"),
     ("futexes", &["-static", "-pthread"], false, "passed\n"),
+    ("memory", &["-static", "-pthread"], false, "passed\n"),
 ];
 
 /// The names of the C programs as tests.

@@ -85,6 +85,12 @@ macro_rules! spin_lock {
                 }
             }
 
+            /// The value, without locking: nobody else has the lock.
+            pub fn get_mut(&mut self) -> &mut T {
+                // SAFETY: the exclusive borrow of the lock is one of the value, and lives as long.
+                self.value.with_mut(|value| unsafe { &mut *value })
+            }
+
             /// The value, the lock being gone.
             pub fn into_inner(self) -> T {
                 self.value.into_inner()

@@ -57,7 +57,8 @@ pub(super) fn alloc() -> Option<Pfn> {
     let pfn = match kept {
         Some(pfn) => pfn,
         None => {
-            let pfn = alloc_zeroed(Gfp::KERNEL)?;
+            // A program may ask for any number of them, by reading far and wide.
+            let pfn = alloc_zeroed(Gfp::USER)?;
             frame(pfn).set_state(state::TABLE);
             pfn
         }
@@ -102,7 +103,7 @@ pub(super) fn alloc_root() -> Option<Pfn> {
         }
         return Some(root);
     }
-    let root = alloc_zeroed(Gfp::KERNEL)?;
+    let root = alloc_zeroed(Gfp::USER)?;
     frame(root).set_state(state::TABLE);
     let kernel = kernel_root();
     if kernel != Pfn(0) {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 const BASE: u64 = 0x4000_0000 - 20 * PAGE; // over the end of a last-level table
 const PAGES: u64 = 40;
 
-type Model = BTreeMap<u64, (u32, u8)>;
+/// Rights, first byte, and whether the page was ever writable, which as on Linux keeps mappings apart.
+type Model = BTreeMap<u64, (u32, u8, bool)>;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -46,8 +47,8 @@ fn check(space: &AddressSpace, model: &Model) {
     for page in 0..PAGES {
         let expected = match model.get(&page) {
             None => Err(Fault::unmapped(address(page))),
-            Some((0, _)) => Err(Fault::forbidden(address(page))),
-            Some((_, byte)) => Ok(*byte),
+            Some((0, ..)) => Err(Fault::forbidden(address(page))),
+            Some((_, byte, _)) => Ok(*byte),
         };
         assert_eq!(load(space, address(page)), expected, "page {page}");
     }
@@ -63,7 +64,7 @@ fn apply(
     match *op {
         Op::Map { page, count, prot } => {
             anon_at(space, address(page), count, Prot::from_bits_retain(prot));
-            model.extend((page..page + count).map(|page| (page, (prot, 0))));
+            model.extend((page..page + count).map(|page| (page, (prot, 0, prot & 2 != 0))));
         }
         Op::Unmap { page, count } => {
             space.munmap(address(page), count * PAGE).unwrap();
@@ -78,10 +79,11 @@ fn apply(
             assert_eq!(result.is_ok(), reached == count);
             for (_, entry) in model.range_mut(page..page + reached) {
                 entry.0 = prot;
+                entry.2 |= prot & 2 != 0;
             }
         }
         Op::Store { page, byte } => match model.get_mut(&page) {
-            Some((prot, held)) if *prot & 2 != 0 => {
+            Some((prot, held, _)) if *prot & 2 != 0 => {
                 store(space, address(page), byte).unwrap();
                 *held = byte;
             }
@@ -102,7 +104,7 @@ fn apply(
             let overlaps = page < to + count && to < page + count;
             // One mapping only: all pages there, with equal rights (all of this memory is alike otherwise).
             let rights: Vec<_> = (page..page + count)
-                .map(|page| model.get(&page).map(|e| e.0))
+                .map(|page| model.get(&page).map(|e| (e.0, e.2)))
                 .collect();
             let one = rights[0].is_some() && rights.iter().all(|r| *r == rights[0]);
             if overlaps || rights[0].is_none() {
@@ -132,7 +134,7 @@ fn apply(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn like_a_map_of_pages(ops in prop::collection::vec(op(), 1..60)) {
         let mut space = space();
