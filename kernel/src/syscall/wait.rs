@@ -73,20 +73,24 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
             let Stop::NotReady(file, events) = &stop else {
                 unreachable!("only files are waited for here");
             };
+            // A file says at once whether there is something to read: without, there is nothing to attempt.
+            let mut nothing = false;
             if !registered {
                 waiters.as_mut().clear();
                 let mut table = PollTable::new(waiters.as_mut(), cx.waker(), *events);
                 if call.opening.is_some() {
                     file.ops().open_complete(file, Some(&mut table));
                 } else {
-                    file.poll(Some(&mut table));
+                    let ready = file.poll(Some(&mut table));
+                    nothing = *events == PollEvents::IN && ready.is_empty();
                 }
                 if table.failed() {
                     return Poll::Ready(Err(Errno::ENOMEM));
                 }
                 registered = true;
             }
-            match attempt(call) {
+            if !nothing {
+                match attempt(call) {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(Stop::Error(_)) if call.done > 0 => return Poll::Ready(Ok(call.done as u64)),
                 Err(Stop::Error(e)) => return Poll::Ready(Err(e)),
@@ -100,6 +104,7 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
                         registered = false;
                         continue;
                     }
+                }
                 }
             }
             if let Stop::NotReady(file, PollEvents::IN) = &stop

@@ -34,9 +34,34 @@ impl Order {
     }
 }
 
+impl Order {
+    /// Takes in a task that was not runnable before. Whether it is to run instead of the running one.
+    fn arrive(
+        &mut self,
+        mut node: Box<Node<Runnable<Self>>>,
+        task: Runnable<Self>,
+        kind: EnqueueKind,
+        now: Instant,
+    ) -> bool {
+        let why = match kind {
+            EnqueueKind::New => {
+                if let Some(thread) = Thread::of_tag(task.tag()) {
+                    node.set_policy(thread.sched_policy());
+                }
+                Wake::New
+            }
+            EnqueueKind::Migrated => Wake::Migrated,
+            _ => Wake::Event,
+        };
+        self.queue
+            .enqueue(node, task, why, self.running.as_deref_mut(), now.as_ns())
+    }
+}
+
 impl Policy for Order {
     type Entity = Entity;
 
+    #[inline(always)]
     fn enqueue(
         &mut self,
         mut task: Runnable<Self>,
@@ -44,29 +69,16 @@ impl Policy for Order {
         _current: Option<&mut Running<Self>>,
         now: Instant,
     ) -> bool {
-        let Some(mut node) = task.entity_mut().0.take() else {
+        let Some(node) = task.entity_mut().0.take() else {
             unreachable!("a task that enters the queue is not in it");
         };
-        let why = match kind {
-            EnqueueKind::Yield | EnqueueKind::Preempted | EnqueueKind::Again => {
-                let outcome = match kind {
-                    EnqueueKind::Yield => sched::Outcome::Yielded,
-                    _ => sched::Outcome::Preempted,
-                };
-                self.queue.requeue(node, task, outcome);
-                return false;
-            }
-            EnqueueKind::Wake => Wake::Event,
-            EnqueueKind::Migrated => Wake::Migrated,
-            EnqueueKind::New => {
-                if let Some(thread) = Thread::of_tag(task.tag()) {
-                    node.set_policy(thread.sched_policy());
-                }
-                Wake::New
-            }
+        let outcome = match kind {
+            EnqueueKind::Yield => sched::Outcome::Yielded,
+            EnqueueKind::Preempted | EnqueueKind::Again => sched::Outcome::Preempted,
+            _ => return self.arrive(node, task, kind, now),
         };
-        self.queue
-            .enqueue(node, task, why, self.running.as_deref_mut(), now.as_ns())
+        self.queue.requeue(node, task, outcome);
+        false
     }
 
     #[inline(always)]
