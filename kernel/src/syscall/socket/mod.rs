@@ -216,7 +216,10 @@ pub async fn wait(call: &mut Call<'_>) -> Result<u64> {
             });
         }
         if deadline.is_some() && sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(Errno::EAGAIN));
+            return Poll::Ready(match call.done {
+                0 => Err(Errno::EAGAIN),
+                done => Ok(done as u64),
+            });
         }
         Poll::Pending
     })

@@ -10,6 +10,7 @@ mod signals;
 mod sockets;
 mod terminal;
 mod time;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("sockets", sockets::CASES),
         ("terminal", terminal::CASES),
         ("time", time::CASES),
+        ("waiting", waiting::CASES),
     ];
     let named = |(subject, cases): (&'static str, &'static [Case])| {
         cases
