@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -70,10 +71,15 @@ static void ends(void)
 	}
 	CHECK(waitpid(child, NULL, WNOHANG) == 0);
 	CHECK(status_of(child) == SIGALRM);
+	/* the child of vfork writes to its parent's memory, and the parent waits for it */
+	static volatile int written;
 	child = vfork();
-	if (!child)
+	if (!child) {
+		usleep(5000);
+		written = 1;
 		_exit(5);
-	CHECK(status_of(child) == 5 << 8);
+	}
+	CHECK(written == 1 && status_of(child) == 5 << 8);
 }
 
 static void waits(void)
@@ -239,6 +245,30 @@ static void executes(void)
 	close(gone);
 }
 
+/* A program that becomes another user's, unless its caller may gain nothing. */
+static void set_user_id(void)
+{
+	char name[] = "/tmp/suid-XXXXXX", buffer[65536];
+	int to = mkstemp(name), from = open(self, O_RDONLY);
+	ssize_t count;
+	while ((count = read(from, buffer, sizeof buffer)) > 0)
+		CHECK(write(to, buffer, (size_t)count) == count);
+	CHECK(fchown(to, 1234, 4321) == 0 && fchmod(to, 06755) == 0);
+	close(from);
+	close(to);
+	for (int limited = 0; limited < 2; limited++) {
+		pid_t child = fork();
+		if (!child) {
+			if (setgid(100) || setuid(1000) || (limited && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))
+				_exit(96);
+			execl(name, name, "executed", limited ? "as before" : "as another", NULL);
+			_exit(95);
+		}
+		CHECK(status_of(child) == (14 + limited) << 8);
+	}
+	unlink(name);
+}
+
 /* What this program does when it was executed by itself. */
 static int executed(int argc, char **argv)
 {
@@ -251,6 +281,14 @@ static int executed(int argc, char **argv)
 		sscanf(argv[3], "%d,%d", &keep, &gone);
 		return fcntl(keep, F_GETFD) == 0 && fcntl(gone, F_GETFD) == -1 ? 13 : 3;
 	}
+	if (argc == 3 && !strcmp(argv[2], "as another")) {
+		uid_t real, effective, saved;
+		getresuid(&real, &effective, &saved);
+		int right = real == 1000 && effective == 1234 && saved == 1234 && getegid() == 4321;
+		return right && getauxval(AT_SECURE) == 1 ? 14 : 5;
+	}
+	if (argc == 3 && !strcmp(argv[2], "as before"))
+		return geteuid() == 1000 && getegid() == 100 && getauxval(AT_SECURE) == 0 ? 15 : 6;
 	return 4;
 }
 
@@ -364,6 +402,7 @@ int main(int argc, char **argv)
 	waits();
 	clones();
 	executes();
+	set_user_id();
 	groups();
 	limits();
 	return finish();
