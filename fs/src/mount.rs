@@ -206,7 +206,8 @@ pub struct Mount {
     /// Attached later sorts later in `/proc/mounts`.
     order: AtomicU64,
     place: SpinLock<Option<(Weak<Mount>, Arc<Dentry>)>>,
-    children: SpinLock<Vec<Arc<Mount>>>,
+    /// With the address of the dentry each sits at, which it keeps alive.
+    children: SpinLock<Vec<(usize, Arc<Mount>)>>,
 }
 
 impl fmt::Debug for Mount {
@@ -316,24 +317,18 @@ impl Mount {
     }
 
     /// Returns the mount that sits at `dentry` of this one.
+    #[inline]
     pub fn child_at(&self, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
-        self.children
-            .lock()
-            .iter()
-            .find(|c| c.sits_at(dentry))
-            .cloned()
-    }
-
-    fn sits_at(&self, dentry: &Arc<Dentry>) -> bool {
-        self.place
-            .lock()
-            .as_ref()
-            .is_some_and(|(_, d)| Arc::ptr_eq(d, dentry))
+        let address = Arc::as_ptr(dentry).addr();
+        let children = self.children.lock();
+        let (_, child) = children.iter().find(|(at, _)| *at == address)?;
+        Some(child.clone())
     }
 
     /// Returns the mounts that sit on this one.
     pub fn children(&self) -> Vec<Arc<Mount>> {
-        self.children.lock().clone()
+        let children = self.children.lock();
+        children.iter().map(|(_, child)| child.clone()).collect()
     }
 
     /// Counts a file open for writing.
@@ -362,7 +357,8 @@ impl Mount {
         self.order
             .store(ORDER.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         *self.place.lock() = Some((Arc::downgrade(&at.mount), at.dentry.clone()));
-        at.mount.children.lock().push(self.clone());
+        let address = Arc::as_ptr(&at.dentry).addr();
+        at.mount.children.lock().push((address, self.clone()));
         at.dentry.add_mount();
     }
 
@@ -372,7 +368,7 @@ impl Mount {
         dentry.remove_mount();
         let mount = parent.upgrade()?;
         let mut children = mount.children.lock();
-        if let Some(at) = children.iter().position(|c| Arc::ptr_eq(c, self)) {
+        if let Some(at) = children.iter().position(|(_, c)| Arc::ptr_eq(c, self)) {
             children.swap_remove(at);
         }
         drop(children);
