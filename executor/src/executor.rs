@@ -198,6 +198,15 @@ impl<P: Policy> Executor<P> {
         })
     }
 
+    /// Whether others may wait for the task that is being polled. It may say so for a task that has gone elsewhere.
+    ///
+    /// # Context
+    /// Task, on the executor's CPU.
+    #[inline(always)]
+    pub fn others_wait(&self) -> bool {
+        self.shared.has_queued()
+    }
+
     /// Whether a turn would find something to do.
     pub fn has_work(&self) -> bool {
         self.shared.has_woken() || self.own.with(|own| !own.policy.is_empty())
@@ -260,6 +269,7 @@ impl<P: Policy> Own<P> {
         shared.set_looking();
         self.take_in(shared, now);
         let runnable = self.policy.pick(now)?;
+        shared.set_queued(!self.policy.is_empty());
         let tag = TaskTag(runnable.tag());
         let (running, poll) = runnable.start();
         self.outer = cpu::current();

@@ -350,9 +350,13 @@ pub(crate) fn requeue(waker: &Waker, kind: EnqueueKind) {
         return;
     };
     // SAFETY: the waker lasts for the call, and holds a reference or, being the poll's own, stands for the poll's.
-    unsafe {
-        task.as_ref().requeue.store(kind as u32, Ordering::Relaxed);
-        header::wake(task);
+    let header = unsafe { task.as_ref() };
+    header.requeue.store(kind as u32, Ordering::Relaxed);
+    if ptr::eq(crate::cpu::current(), task.as_ptr()) {
+        header.state.wake_running();
+    } else {
+        // SAFETY: as above.
+        unsafe { header::wake(task) };
     }
 }
 

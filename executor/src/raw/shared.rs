@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{AtomicU32, fence, mutant},
+    facade::{AtomicBool, AtomicU32, fence, mutant},
     platform,
     policy::Policy,
     softirq,
@@ -93,6 +93,8 @@ pub struct CpuShared {
     messages: PushStack<MessageLink>,
     dead: PushStack<RunLink>,
     mode: AtomicU32,
+    /// The policy may have tasks that wait to be polled. Written by the owner.
+    queued: AtomicBool,
     cpu: u32,
     kind: LevelKind,
     entity: EntityOps,
@@ -106,6 +108,7 @@ impl CpuShared {
             messages: PushStack::new(),
             dead: PushStack::new(),
             mode: AtomicU32::new(LOOKING),
+            queued: AtomicBool::new(false),
             cpu,
             kind,
             entity,
@@ -218,6 +221,18 @@ impl CpuShared {
             return false;
         }
         true
+    }
+
+    /// Notes whether the policy has tasks that wait.
+    #[inline(always)]
+    pub(crate) fn set_queued(&self, queued: bool) {
+        self.queued.store(queued, Ordering::Relaxed);
+    }
+
+    /// Whether tasks may wait here, taken in or not.
+    #[inline(always)]
+    pub(crate) fn has_queued(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) || self.has_woken()
     }
 
     /// Whether tasks or messages wait to be taken in.

@@ -61,6 +61,12 @@ impl State {
         !prev.has(SCHEDULED | RUNNING | COMPLETE)
     }
 
+    /// As [`State::wake`], from within the task's own poll, whose end sees to it.
+    #[inline(always)]
+    pub(super) fn wake_running(&self) {
+        self.0.fetch_or(SCHEDULED, Ordering::AcqRel);
+    }
+
     /// Asks for the future to be dropped. True if the caller must push the task on its home's wake queue.
     pub(super) fn abort(&self) -> bool {
         let prev = Snapshot(self.0.fetch_or(ABORT | SCHEDULED, Ordering::AcqRel));
@@ -79,7 +85,8 @@ impl State {
     /// Ends a poll that is to go on. True if the task was woken meanwhile, and is the caller's to queue again.
     #[inline(always)]
     pub(super) fn suspend(&self) -> bool {
-        let prev = Snapshot(self.0.fetch_and(!RUNNING, Ordering::AcqRel));
+        // RUNNING is known to be set, so a subtraction clears it, in one instruction.
+        let prev = Snapshot(self.0.fetch_sub(RUNNING, Ordering::AcqRel));
         debug_assert!(prev.has(RUNNING));
         prev.has(SCHEDULED) && !mutant!(ForgetWakeInPoll)
     }

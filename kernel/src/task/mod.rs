@@ -102,7 +102,7 @@ pub fn should_resched() -> bool {
 /// Task.
 #[inline]
 pub fn others_wait() -> bool {
-    this().executor.has_work()
+    this().executor.others_wait()
 }
 
 /// Tasks that are running or could be, on this CPU.
