@@ -352,6 +352,7 @@ impl<P: Policy> Own<P> {
             }
         }
         let kind = runnable.take_kind();
+        shared.set_queued(true);
         self.policy
             .enqueue(runnable, kind, self.current.as_mut(), now)
     }

@@ -338,3 +338,24 @@ fn a_waker_knows_its_task() {
     run(&ex, &trace);
     assert!(task.is_finished() && TaskRef::of_waker(Waker::noop()).is_none());
 }
+
+#[test]
+fn a_task_can_ask_whether_others_wait() {
+    let (_clock, ex, trace) = machine();
+    let ex = Rc::new(ex);
+    thread_local!(static HERE: RefCell<Option<Rc<Executor<Traced>>>> = const { RefCell::new(None) });
+    HERE.set(Some(ex.clone()));
+    let ask = || HERE.with_borrow(|h| h.as_ref().is_some_and(|ex| ex.others_wait()));
+    let alone = spawn("alone", async move {
+        assert!(!ask());
+        let other = spawn("other", async {});
+        assert!(ask(), "not taken in yet");
+        HERE.with_borrow(|h| h.as_ref().is_some_and(|ex| ex.should_resched()));
+        assert!(ask(), "taken in");
+        yield_now().await;
+        assert!(other.is_finished() && !ask());
+    });
+    run(&ex, &trace);
+    assert!(alone.is_finished());
+    HERE.set(None);
+}
