@@ -189,10 +189,14 @@ pub(super) fn slave(index: u32) -> Result<Arc<Tty>> {
     }
 }
 
-/// Opens the slave of pair `index` for its master, locked or not.
+/// Opens the slave of pair `index` for its master, whatever leads to it by name.
+///
+/// # Errors
+/// As [`slave`].
 pub(super) fn open_slave(index: u32, flags: u32) -> Result<Arc<File>> {
-    let (slave, node) = match PAIRS.lock().get(index as usize) {
-        Some(Slot::Used(entry)) => (entry.slave.clone(), entry.node.clone()),
+    let slave = slave(index)?;
+    let node = match PAIRS.lock().get(index as usize) {
+        Some(Slot::Used(entry)) => entry.node.clone(),
         _ => return Err(Errno::EIO),
     };
     let root = root();

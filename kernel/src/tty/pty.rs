@@ -197,7 +197,7 @@ impl Master {
         }
     }
 
-    /// `TIOCGPTPEER`: opens the slave whatever its name is now, and whether it is locked or not.
+    /// `TIOCGPTPEER`: opens the slave whatever its name is now.
     fn open_peer(&self, flags: u32) -> Result<u64> {
         let file = devpts::open_slave(self.pair.index, flags)?;
         let thread = current();

@@ -6,6 +6,7 @@ mod hostile;
 mod memory;
 mod pipes;
 mod process;
+mod procfs;
 mod signals;
 mod sockets;
 mod terminal;
@@ -35,6 +36,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("memory", memory::CASES),
         ("pipes", pipes::CASES),
         ("process", process::CASES),
+        ("procfs", procfs::CASES),
         ("signals", signals::CASES),
         ("sockets", sockets::CASES),
         ("terminal", terminal::CASES),

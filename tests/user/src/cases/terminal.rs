@@ -22,6 +22,12 @@ cases![
     long_lines,
     sessions_do_not_steal,
     packet_of_settings,
+    packet_mode,
+    stopped_output_waits,
+    switching_modes_keeps_input,
+    peer_without_a_name,
+    foreground_hears_of_the_leaders_end,
+    queue_sizes,
 ];
 
 /// A new pseudo-terminal: its master and its path.
@@ -453,4 +459,131 @@ fn packet_of_settings() {
     );
     ok(unsafe { libc::tcflush(slave, libc::TCIOFLUSH) });
     ok(unsafe { libc::tcdrain(slave) });
+}
+
+/// Linux, asm-generic/ioctls.h.
+const TIOCPKT_FLUSHREAD: u8 = 1;
+const TIOCPKT_STOP: u8 = 4;
+const TIOCPKT_START: u8 = 8;
+const TIOCPKT_NOSTOP: u8 = 16;
+const TIOCPKT_DOSTOP: u8 = 32;
+
+fn packet_mode() {
+    let (master, slave) = pair();
+    quiet(slave);
+    let on = 1_i32;
+    ok(unsafe { libc::ioctl(master, libc::TIOCPKT, &raw const on) });
+    put(slave, b"data");
+    assert_eq!(get(master, 100), b"\0data");
+    ok(unsafe { libc::tcflush(slave, libc::TCIFLUSH) });
+    assert_eq!(get(master, 100), [TIOCPKT_FLUSHREAD]);
+    ok(unsafe { libc::tcflow(slave, libc::TCOOFF) });
+    assert_eq!(get(master, 100), [TIOCPKT_STOP]);
+    ok(unsafe { libc::tcflow(slave, libc::TCOON) });
+    assert_eq!(get(master, 100), [TIOCPKT_START]);
+    change(slave, |now| now.c_iflag &= !libc::IXON);
+    assert_eq!(get(master, 100), [TIOCPKT_NOSTOP]);
+    let mut poll = libc::pollfd {
+        fd: master,
+        events: libc::POLLPRI,
+        revents: 0,
+    };
+    change(slave, |now| now.c_iflag |= libc::IXON);
+    assert_eq!(ok(unsafe { libc::poll(&raw mut poll, 1, 1000) }), 1);
+    assert_eq!(get(master, 100), [TIOCPKT_DOSTOP]);
+}
+
+fn stopped_output_waits() {
+    let (master, slave) = pair();
+    put(master, b"\x13");
+    let flags = ok(unsafe { libc::fcntl(slave, libc::F_GETFL) });
+    ok(unsafe { libc::fcntl(slave, libc::F_SETFL, flags | libc::O_NONBLOCK) });
+    fails(
+        unsafe { libc::write(slave, c"x".as_ptr().cast(), 1) },
+        libc::EAGAIN,
+    );
+    ok(unsafe { libc::fcntl(slave, libc::F_SETFL, flags) });
+    let pid = child(|| {
+        put(slave, b"late");
+        0
+    });
+    sleep_ms(50);
+    assert!(!waiting(master));
+    put(master, b"\x11");
+    assert_eq!(get(master, 100), b"late");
+    assert_eq!(wait(pid), Ended::Exit(0));
+}
+
+fn switching_modes_keeps_input() {
+    let (master, slave) = pair();
+    quiet(slave);
+    put(master, b"half");
+    sleep_ms(20);
+    assert!(!waiting(slave));
+    change(slave, |now| now.c_lflag &= !libc::ICANON);
+    assert_eq!(get(slave, 100), b"half");
+    put(master, b"more");
+    sleep_ms(20);
+    change(slave, |now| now.c_lflag |= libc::ICANON);
+    assert_eq!(get(slave, 100), b"more");
+}
+
+fn peer_without_a_name() {
+    const TIOCGPTPEER: libc::Ioctl = 0x5441;
+    let master = ok(open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY));
+    let peer = || unsafe { libc::ioctl(master, TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY) };
+    fails(peer(), libc::EIO);
+    let unlock = 0_i32;
+    ok(unsafe { libc::ioctl(master, libc::TIOCSPTLCK, &raw const unlock) });
+    let slave = ok(peer());
+    quiet(slave);
+    put(master, b"x\n");
+    assert_eq!(get(slave, 10), b"x\n");
+}
+
+fn foreground_hears_of_the_leaders_end() {
+    let (_master, path) = pty();
+    let (reader, writer) = pipe();
+    let pid = session(&path, |fd| {
+        unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+        let job = child(|| {
+            ok(unsafe { libc::setpgid(0, 0) });
+            let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+            unsafe { libc::sigaddset(&raw mut set, libc::SIGHUP) };
+            unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+            put(writer, b"r");
+            let mut got = 0;
+            unsafe { libc::sigwait(&raw const set, &raw mut got) };
+            put(writer, &[got as u8]);
+            0
+        });
+        let _ = unsafe { libc::setpgid(job, job) };
+        ok(unsafe { libc::tcsetpgrp(fd, job) });
+        while get(reader, 1) != b"r" {}
+        0
+    });
+    assert_eq!(wait(pid), Ended::Exit(0));
+    assert_eq!(get(reader, 1), [libc::SIGHUP as u8]);
+}
+
+fn queue_sizes() {
+    let (master, slave) = pair();
+    quiet(slave);
+    let queued = |fd: i32, request| {
+        let mut count = -1_i32;
+        ok(unsafe { libc::ioctl(fd, request, &raw mut count) });
+        count
+    };
+    put(master, b"abc");
+    sleep_ms(20);
+    assert_eq!(queued(slave, libc::FIONREAD), 0, "no line yet");
+    put(master, b"\nde");
+    sleep_ms(20);
+    assert_eq!(queued(slave, libc::FIONREAD), 4);
+    assert_eq!(queued(slave, libc::TIOCOUTQ), 0);
+    put(slave, b"12345");
+    sleep_ms(20);
+    assert_eq!(queued(master, libc::FIONREAD), 5);
+    ok(unsafe { libc::tcflush(slave, libc::TCIFLUSH) });
+    assert_eq!(queued(slave, libc::FIONREAD), 0);
 }
