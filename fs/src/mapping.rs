@@ -28,7 +28,7 @@ const BATCH: usize = 16;
 /// Somebody who has pages of a [`Mapping`] mapped and gives them up when the file is cut.
 pub trait MappingWatcher: Send + Sync {
     /// Unmaps the pages with these indices; called with no lock held, after they left the cache.
-    fn unmap(&self, pages: Range<u64>);
+    fn unmap(&self, mapping: &Mapping, pages: Range<u64>);
 }
 
 /// The account that a mapping's pages are booked on.
@@ -173,9 +173,14 @@ impl Mapping {
         }
     }
 
-    /// Adds a watcher; it leaves when it is dropped.
+    /// Adds a watcher, unless it is there; it leaves when it is dropped.
     pub fn watch(&self, watcher: &Arc<dyn MappingWatcher>) {
         let mut watchers = self.watchers.lock();
+        let address = |watcher: *const dyn MappingWatcher| watcher.cast::<()>();
+        let new = address(Arc::as_ptr(watcher));
+        if watchers.iter().any(|w| address(w.as_ptr()) == new) {
+            return;
+        }
         if watchers.len() == watchers.capacity() {
             watchers.retain(|w| w.strong_count() > 0);
         }
@@ -192,7 +197,7 @@ impl Mapping {
                 Some(watcher) => watcher.upgrade(),
             };
             if let Some(watcher) = watcher {
-                watcher.unmap(pages.clone());
+                watcher.unmap(self, pages.clone());
             }
             at += 1;
         }

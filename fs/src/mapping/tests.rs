@@ -88,7 +88,7 @@ fn a_write_that_faults_tells_how_far_it_came() {
 fn truncation_asks_watchers_to_unmap() {
     struct Watcher(SpinLock<Vec<Range<u64>>>);
     impl MappingWatcher for Watcher {
-        fn unmap(&self, pages: Range<u64>) {
+        fn unmap(&self, _: &Mapping, pages: Range<u64>) {
             self.0.lock().push(pages);
         }
     }

@@ -18,6 +18,7 @@ pub use entry::{Entry, Pte, bits};
 
 use super::phys::{PAGE_SHIFT, Pfn};
 use bits::*;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Entries in a table.
@@ -210,6 +211,26 @@ impl PageTable {
             address = next;
         }
         Ok(())
+    }
+
+    /// The first part of a range that lies in one last-level table that exists. Large pages do not count.
+    pub fn next_leaf(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let mut address = range.start;
+        'next: while address < range.end {
+            let mut at = self.root;
+            for level in (1..=TOP).rev() {
+                let size = entry_size(level);
+                let pte = table(at)[index(address, level)].get();
+                if pte.is_none() || pte.has(HUGE) {
+                    address = (address & !(size - 1)).saturating_add(size);
+                    continue 'next;
+                }
+                at = pte.pfn();
+            }
+            let end = ((address & !(LEAF_SPAN - 1)) + LEAF_SPAN).min(range.end);
+            return Some(address..end);
+        }
+        None
     }
 
     /// Frees the tables that translate only addresses between `floor` and `ceiling`, as far as they touch the range from

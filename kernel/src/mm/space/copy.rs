@@ -61,6 +61,9 @@ impl AddressSpace {
     ) -> core::result::Result<(), Failure> {
         let mut page = range.start;
         while page < range.end {
+            if killed() {
+                return Err(Failure::NoMemory);
+            }
             let mut state = self.state.lock();
             let mut done = Ok(());
             for _ in 0..BATCH {
@@ -135,6 +138,15 @@ impl AddressSpace {
         }
         pinned.ok()
     }
+}
+
+/// Whether the running thread was killed, so that a long loop need not go on.
+fn killed() -> bool {
+    #[cfg(target_os = "none")]
+    let killed = crate::process::current::with_current(|thread| thread.fatal_signal_pending());
+    #[cfg(not(target_os = "none"))]
+    let killed = None;
+    killed.unwrap_or(false)
 }
 
 /// The address and length of the part that comes after `done` bytes, within one page.

@@ -3,7 +3,7 @@
 use super::map::{Dropped, commit, is_page, page_up, uncommit};
 use super::state::State;
 use super::{AddressSpace, TASK_SIZE};
-use crate::mm::pagetable::{Pte, bits};
+use crate::mm::pagetable::bits;
 use crate::mm::phys::{PAGE_SHIFT, PAGE_SIZE};
 use crate::mm::tlb::Gather;
 use crate::mm::vma::{MAX_VMAS, VmFlags, Vma};
@@ -236,7 +236,7 @@ impl State {
             ..vma.clone()
         };
         let placed = self
-            .make_tables(to, old_len.min(new_len))
+            .make_tables(addr, to, old_len)
             .and_then(|()| self.vmas.insert(new));
         if let Err(error) = placed {
             if vma.flags.contains(VmFlags::ACCOUNT) {
@@ -272,35 +272,37 @@ impl State {
         Ok(())
     }
 
-    /// Makes the last-level tables of a range, so that moving entries there cannot fail.
-    fn make_tables(&mut self, start: u64, len: u64) -> Result<()> {
-        const SPAN: u64 = (PAGE_SIZE * 512) as u64;
-        let mut at = start & !(SPAN - 1);
-        while at < start + len {
-            self.pages.leaf(at).map_err(|_| Errno::ENOMEM)?;
-            at += SPAN;
+    /// Makes the last-level tables that moving `len` bytes needs, so that the move itself cannot fail.
+    fn make_tables(&mut self, from: u64, to: u64, len: u64) -> Result<()> {
+        let mut rest = from..from + len;
+        while let Some(part) = self.pages.next_leaf(rest.clone()) {
+            // One table's entries may come to lie in two.
+            for address in [part.start, part.end - 1] {
+                let made = self.pages.leaf(address - from + to).map(drop);
+                made.map_err(|_| Errno::ENOMEM)?;
+            }
+            rest.start = part.end;
         }
         Ok(())
     }
 
     /// Moves the entries of `len` bytes; the tables for the new place exist.
     fn move_pages(&mut self, from: u64, to: u64, len: u64, gather: &mut Gather<'_>) {
-        let mut moved = 0;
-        while moved < len {
-            let page = from + moved;
-            let taken = match self.pages.find(page) {
-                Some((entry, _)) => entry.take(),
-                None => Pte::NONE,
-            };
-            if !taken.is_none() {
-                if taken.has(bits::PRESENT) {
+        let mut rest = from..from + len;
+        while let Some(part) = self.pages.next_leaf(rest.clone()) {
+            for page in part.clone().step_by(PAGE_SIZE) {
+                let old = self.pages.find(page).map(|(entry, _)| entry.take());
+                let Some(pte) = old.filter(|pte| !pte.is_none()) else {
+                    continue;
+                };
+                if pte.has(bits::PRESENT) {
                     gather.page(page);
                 }
-                if let Some((entry, _)) = self.pages.find(to + moved) {
-                    entry.set(taken);
+                if let Some((entry, _)) = self.pages.find(page - from + to) {
+                    entry.set(pte);
                 }
             }
-            moved += PAGE_SIZE as u64;
+            rest.start = part.end;
         }
         // Before anybody can write through the new place, nobody may write through the old one.
         gather.flush();

@@ -1,7 +1,7 @@
 //! Which address spaces there are, and how a file that is cut finds those that map it.
 //!
-//! A truncated file is rarely mapped, so nothing is kept per file and space: the map object, which every `mmap` of a file
-//! makes anyway, watches the file, and looks through all spaces when it is told.
+//! A file that is cut is rarely mapped, so nothing is kept per file and space: one watcher for all files looks through all
+//! spaces when it is told.
 
 use super::AddressSpace;
 use super::zap::Which;
@@ -13,7 +13,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
 use fs::mapping::MappingWatcher;
-use fs::{Errno, Result};
+use fs::{Errno, Mapping, Result};
 
 struct Spaces {
     slots: Vec<Option<Weak<AddressSpace>>>,
@@ -75,29 +75,40 @@ pub fn for_each_space(mut f: impl FnMut(&Arc<AddressSpace>)) {
     }
 }
 
-/// Has an object told when its file is cut.
-pub(super) fn watch(object: &Arc<MapObject>) {
-    let watcher: Arc<dyn MappingWatcher> = object.clone();
+/// Looks through all address spaces when a file is cut.
+struct Unmapper;
+
+static UNMAPPER: SpinLock<Option<Arc<dyn MappingWatcher>>> = SpinLock::new(None);
+
+/// Has us told when the file of an object is cut.
+pub(super) fn watch(object: &MapObject) {
+    let watcher = UNMAPPER.with(|watcher| watcher.clone());
+    let watcher = match watcher {
+        Some(watcher) => watcher,
+        None => {
+            let new: Arc<dyn MappingWatcher> = Arc::new(Unmapper);
+            UNMAPPER.with(|watcher| watcher.get_or_insert(new).clone())
+        }
+    };
     object.mapping.watch(&watcher);
 }
 
-impl MappingWatcher for MapObject {
-    fn unmap(&self, pages: Range<u64>) {
-        for_each_space(|space| space.unmap_object(self, &pages));
+impl MappingWatcher for Unmapper {
+    fn unmap(&self, mapping: &Mapping, pages: Range<u64>) {
+        for_each_space(|space| space.unmap_file(mapping, &pages));
     }
 }
 
 impl AddressSpace {
-    /// Takes these pages of an object, and the copies that were made of them, out of the page tables.
-    fn unmap_object(&self, object: &MapObject, pages: &Range<u64>) {
+    /// Takes these pages of a file, and the copies that were made of them, out of the page tables.
+    fn unmap_file(&self, mapping: &Mapping, pages: &Range<u64>) {
         let mut state = self.state.lock();
         let mut gather = Gather::new(&self.cpus);
         let mut at = 0;
         loop {
             let shows = |vma: &&Vma| {
-                vma.object
-                    .as_ref()
-                    .is_some_and(|o| core::ptr::eq(&**o, object))
+                let object = vma.object.as_ref();
+                object.is_some_and(|o| core::ptr::eq(&*o.mapping, mapping))
             };
             let Some(vma) = state.vmas.iter_from(at).find(shows).cloned() else {
                 return;

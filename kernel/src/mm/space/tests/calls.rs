@@ -364,3 +364,24 @@ fn locked_memory_is_present_counted_and_limited() {
     });
     assert_eq!(space.mlock(at, PAGE, false), Err(Errno::EPERM));
 }
+
+#[test]
+fn a_huge_sparse_map_moves_at_once() {
+    let space = space();
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    let pages = 1 << 33; // 32 TiB
+    let at = space.mmap(request(pages, RW, flags)).unwrap();
+    let touched = [0, 511, 512, 1 << 20, pages - 1].map(|page| page * PAGE);
+    for (i, offset) in touched.into_iter().enumerate() {
+        store(&space, at + offset, i as u8 + 1).unwrap();
+    }
+    let to = 0x1000_5000_3000; // not aligned to a table
+    let moved = space.mremap(at, pages * PAGE, pages * PAGE, 3, to);
+    assert_eq!(moved, Ok(to));
+    for (i, offset) in touched.into_iter().enumerate() {
+        assert_eq!(load(&space, to + offset), Ok(i as u8 + 1));
+    }
+    assert_eq!(load(&space, at), Err(Fault::unmapped(at)));
+    space.munmap(to, pages * PAGE).unwrap();
+    assert_eq!(space.stats().page_tables, 1);
+}
