@@ -215,6 +215,10 @@ async fn first_thread(thread: Arc<Thread>, first: &'static str) {
             Ok(()) => return user::run(thread, regs).await,
             Err(e) if required => panic!("Requested init {path} failed (error {}).", -e.raw()),
             Err(Errno::ENOENT) => {}
+            // The initramfs's own, which was seen to exist.
+            Err(e) if path == first && !FALLBACKS.contains(&first) => {
+                log::error!("Failed to execute {path} (error {})", -e.raw());
+            }
             Err(e) => log::error!(
                 "Starting init: {path} exists but couldn't execute it (error {})",
                 -e.raw()

@@ -103,17 +103,19 @@ fn cases() -> Vec<Case> {
         ),
         Case {
             name: "unknown_words_go_to_init",
-            machine: with(|m| m.append = "WAKE_WORD=value some.module=1 -- single".into()),
-            initrd: Initrd::Script(
-                "tr '\\0' '\\n' < /proc/1/environ | grep WAKE_; tr '\\0' ' ' < /proc/1/cmdline; echo\n",
-            ),
-            shows: vec!["WAKE_WORD=value", "single"],
+            machine: with(|m| m.append = "WAKE_WORD=value some.module=1 word -- extra".into()),
+            initrd: Initrd::Bytes(|| {
+                let script =
+                    "#!/bin/ash\necho args $* and $WAKE_WORD\nexec /bin/busybox poweroff -f\n";
+                with_busybox(|archive| archive.file("init", 0o755, script))
+            }),
+            shows: vec!["args word extra and value"],
         },
         Case {
             name: "memory_is_limited_by_mem",
-            machine: with(|m| m.append = "mem=128M".into()),
+            machine: with(|m| (m.mem, m.append) = ("4G".into(), "mem=3G".into())),
             initrd: Initrd::Script(
-                "awk '/MemTotal/ { print ($2 < 131072 ? \"small\" : \"large\") }' /proc/meminfo\n",
+                "awk '/MemTotal/ { print ($2 < 2500000 ? \"small\" : \"large\") }' /proc/meminfo\n",
             ),
             shows: vec!["small"],
         },

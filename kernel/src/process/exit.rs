@@ -44,6 +44,10 @@ pub async fn finish(thread: &Arc<Thread>) {
         task.set_tag(core::ptr::null_mut());
     }
     crate::task::leave_space();
+    if process.pid == 1 && process.live.load(Ordering::Acquire) == 1 {
+        // The machine panics below; what init wrote last, often why, is shown first.
+        crate::tty::serial::drain().await;
+    }
     if process.live.fetch_sub(1, Ordering::AcqRel) == 1 {
         // The leader's terminal is told before the task list is taken, which it needs itself.
         let session = process.session();
