@@ -195,10 +195,10 @@ async fn first_thread(thread: Arc<Thread>, first: &'static str) {
         .map(|path| (path, true));
     let fallbacks = FALLBACKS.iter().map(|path| (*path, false));
     let mut regs = Box::new(UserRegs::new(0, 0));
-    for (path, required) in core::iter::once((first, false))
+    let candidates = core::iter::once((first, false))
         .chain(wanted)
-        .chain(fallbacks)
-    {
+        .chain(fallbacks);
+    for (n, (path, required)) in candidates.enumerate() {
         log::info!("Run {path} as init process");
         let mut args = alloc::vec![path.as_bytes().to_vec()];
         args.extend_from_slice(&command.args);
@@ -213,6 +213,7 @@ async fn first_thread(thread: Arc<Thread>, first: &'static str) {
         // Boxed, since it is large and used once.
         match Box::pin(exec::execute(&thread, &mut regs, request)).await {
             Ok(()) => return user::run(thread, regs).await,
+            Err(e) if n == 0 => log::error!("Failed to execute {path} (error {})", -e.raw()),
             Err(e) if required => panic!("Requested init {path} failed (error {}).", -e.raw()),
             Err(Errno::ENOENT) => {}
             // The initramfs's own, which was seen to exist.

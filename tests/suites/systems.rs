@@ -1,49 +1,30 @@
 //! `tests/systems.toml`: which systems Wake has, and the tests that show each.
 //!
-//! The file is a table of rows, `ID = ["test", ...]`, where a test is named as `cargo test` shows it, without the label in
-//! brackets. Here the names are checked to exist; `.ci/run` checks that they ran and passed.
+//! Each row is a table `[ID]`: `what` it is, the `tests` that show it, named as `cargo test` shows them without the label in
+//! brackets, and, while a part is not there, what is `missing`. Here the names are checked to exist; `.ci/run` checks that
+//! they ran and passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+/// One row.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    what: String,
+    tests: Vec<String>,
+    missing: Option<String>,
+}
+
 /// The rows of the file.
-fn rows(text: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
-    let mut rows = BTreeMap::new();
-    let mut open: Option<(String, String)> = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.split('#').next().unwrap_or("").trim();
-        if line.is_empty() {
-            continue;
-        }
-        let (id, list) = match open.take() {
-            Some((id, list)) => (id, list + line),
-            None => {
-                let row = line.split_once('=');
-                let (id, list) = row.ok_or(format!("line {number}: no `ID = [...]`"))?;
-                (id.trim().to_string(), list.to_string())
-            }
-        };
-        if !list.trim_end().ends_with(']') {
-            open = Some((id, list));
-            continue;
-        }
-        let tests: Vec<String> = list
-            .split('"')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_string)
-            .collect();
-        if tests.is_empty() {
-            return Err(format!("line {number}: {id} names no test"));
-        }
-        if rows.insert(id.clone(), tests).is_some() {
-            return Err(format!("line {number}: {id} is there twice"));
+fn rows(text: &str) -> Result<BTreeMap<String, Row>, String> {
+    let rows: BTreeMap<String, Row> = toml::from_str(text).map_err(|e| e.to_string())?;
+    for (id, row) in &rows {
+        if row.what.is_empty() || row.tests.is_empty() || row.missing.as_deref() == Some("") {
+            return Err(format!("{id} leaves something empty"));
         }
     }
-    match open {
-        Some((id, _)) => Err(format!("{id} has no end")),
-        None => Ok(rows),
-    }
+    Ok(rows)
 }
 
 /// The last parts of the names of all test functions in the sources under `dir`.
@@ -93,8 +74,8 @@ fn every_row_names_tests_that_exist() {
     let boots =
         std::fs::read_to_string(root.join("tests/suites/boots.rs")).expect("sources are text");
     let mut missing = Vec::new();
-    for (id, tests) in &rows {
-        for test in tests {
+    for (id, row) in &rows {
+        for test in &row.tests {
             let last = test.rsplit("::").next().unwrap_or("");
             let known = cases.contains(test)
                 || sources.contains(last)
@@ -109,15 +90,14 @@ fn every_row_names_tests_that_exist() {
 
 #[test]
 fn malformed_tables_are_refused() {
-    assert_eq!(
-        rows("A-1 = [\"x\"]\n# c\nB-2 = [\n  \"y\",\n  \"z\",\n]\n").map(|rows| rows.len()),
-        Ok(2)
-    );
+    let good = "[A-1]\nwhat = \"w\"\ntests = [\"x\"]\n# c\n[B-2]\nwhat = \"w\"\ntests = [\n  \"y\",\n]\nmissing = \"m\"\n";
+    assert_eq!(rows(good).map(|rows| rows.len()), Ok(2));
     for bad in [
-        "A-1 = []",
-        "A-1 = [\"x\"]\nA-1 = [\"x\"]",
+        "[A-1]\nwhat = \"w\"\ntests = []",
+        "[A-1]\nwhat = \"\"\ntests = [\"x\"]",
+        "[A-1]\nwhat = \"w\"\ntests = [\"x\"]\nmissing = \"\"",
+        "[A-1]\ntests = [\"x\"]",
         "A-1",
-        "A-1 = [\"x\"",
     ] {
         assert!(rows(bad).is_err(), "{bad}");
     }

@@ -153,13 +153,24 @@ impl MemoryMap {
         &self.regions[..self.len]
     }
 
-    /// Makes as if memory ended at `limit` (`mem=`).
-    pub fn limit(&mut self, limit: u64) {
+    /// Makes as if memory ended at `limit` (`mem=`), but for `keep`: what the loader has put further up stays in reach.
+    pub fn limit(&mut self, limit: u64, keep: Option<PhysRange>) {
+        let kept = keep
+            .map(PhysRange::grow_to_frames)
+            .filter(|keep| self.usable().any(|range| range.contains(*keep)))
+            .map(|keep| PhysRange::new(keep.start.max(limit), keep.end.max(limit)));
         for region in &mut self.regions[..self.len] {
             if region.kind == Kind::Usable {
                 region.range =
                     PhysRange::new(region.range.start.min(limit), region.range.end.min(limit));
             }
+        }
+        if let Some(range) = kept {
+            self.add(Region {
+                range,
+                kind: Kind::Usable,
+            });
+            self.sort();
         }
     }
 
@@ -359,9 +370,22 @@ mod tests {
             &[(0, 0x8000, 1), (0x8000, 0x9000, 3), (0x9000, 0x10_000, 1)],
             &[],
         );
-        map.limit(0x4000);
+        map.limit(0x4000, None);
         assert_eq!(free(&map), [(0, 0x4000)]);
         assert_eq!(map.regions()[1].range.len(), 0x1000);
+    }
+
+    #[test]
+    fn limit_keeps_what_the_loader_put_higher() {
+        let mut high = map(&[(0, 0x10_000, 1)], &[]);
+        high.limit(0x4000, Some(PhysRange::new(0x8000, 0x8800)));
+        assert_eq!(free(&high), [(0, 0x4000), (0x8000, 0x9000)]);
+        let mut across = map(&[(0, 0x10_000, 1)], &[]);
+        across.limit(0x4000, Some(PhysRange::new(0x3000, 0x5000)));
+        assert_eq!(across.usable().map(|r| r.len()).sum::<u64>(), 0x5000);
+        let mut elsewhere = map(&[(0, 0x10_000, 1)], &[]);
+        elsewhere.limit(0x4000, Some(PhysRange::new(0x20_000, 0x21_000)));
+        assert_eq!(free(&elsewhere), [(0, 0x4000)]);
     }
 
     #[test]

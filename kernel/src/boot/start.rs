@@ -179,7 +179,7 @@ fn read_start_info(at: u64, features: &Features) {
         panic::set_timeout(seconds.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
     }
     if let Some(limit) = line.size("mem") {
-        start.memory.limit(limit);
+        start.memory.limit(limit, start.initrd);
     }
     let image = layout::image();
     start.memory.take(PhysRange::new(0, 1 << 20));
