@@ -81,7 +81,7 @@ fn a_mount_covers_and_uncovers() {
     assert_eq!(w.lookup("/m/..").unwrap(), w.root);
     assert_eq!(
         mounts(&w),
-        "rootfs / rootfs rw,mode=755,inode64 0 0\n\
+        "rootfs / rootfs rw,inode64 0 0\n\
          src /m tmpfs rw,nosuid,nodev,relatime,size=1024k,mode=700,inode64 0 0\n"
     );
     let open = w.open("/m/over", O_RDWR).unwrap();

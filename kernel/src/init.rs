@@ -34,10 +34,6 @@ const FALLBACKS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"]
 /// # Panics
 /// With Linux's words where there is nothing to run.
 pub fn run() {
-    let pages = crate::mm::info::MemInfo::now().total / crate::mm::PAGE_SIZE as u64;
-    tmpfs::set_total_pages(pages);
-    // An entry and what hangs on it take about 300 bytes: at most one part in fourteen of memory.
-    fs::dentry::set_limit(pages as usize);
     file_systems();
     let root = tmpfs::rootfs().expect("memory for an empty file system at boot");
     let namespace = MountNamespace::new(root);
@@ -74,6 +70,14 @@ pub fn run() {
         }
     }
     start_init(root);
+}
+
+/// Tells the file systems how much memory there is, before the first of them is made.
+pub fn set_limits() {
+    let pages = crate::mm::info::MemInfo::now().total / crate::mm::PAGE_SIZE as u64;
+    tmpfs::set_total_pages(pages);
+    // An entry and what hangs on it take about 300 bytes: at most one part in fourteen of memory.
+    fs::dentry::set_limit(pages as usize);
 }
 
 /// Registers what `mount(2)` knows.

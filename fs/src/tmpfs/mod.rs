@@ -242,13 +242,9 @@ pub fn register() -> Result<()> {
     crate::superblock::register_filesystem(&TmpfsType("ramfs"))
 }
 
-/// Makes the root file system: an empty tmpfs, mounted on nothing.
+/// Makes the root file system: an empty tmpfs with its usual permissions, as on Linux, mounted on nothing.
 pub fn rootfs() -> Result<Arc<Mount>> {
-    let options = Options {
-        mode: 0o755,
-        ..Options::default()
-    };
-    Mount::new(create("rootfs", options)?, b"rootfs", 0)
+    Mount::new(create("rootfs", Options::default())?, b"rootfs", 0)
 }
 
 /// Makes an empty tmpfs that shows under another type's name (devtmpfs), its root with permission bits `mode`.

@@ -25,6 +25,7 @@ impl World {
     pub fn new() -> World {
         let ns = MountNamespace::new(tmpfs::rootfs().unwrap());
         let root = ns.root_path();
+        attr::chmod(&root, &Credentials::root(), 0o755).unwrap();
         World {
             ns,
             cwd: root.clone(),
