@@ -48,9 +48,9 @@ pub struct Executor<P: Policy> {
 struct Own<P: Policy> {
     policy: P,
     current: Option<Running<P>>,
-    /// The task of the level below, whose poll this level's polls interrupt.
+    /// The task of the level below, whose poll this level's polls interrupt; null on the lowest.
     outer: *const Header,
-    /// The word of rule 7 when the current poll began.
+    /// The word of rule 7 around this level's polls, with the guard under which this is used.
     word: u32,
     /// When the current poll began.
     started: Instant,
@@ -96,7 +96,7 @@ impl<P: Policy> Executor<P> {
             policy,
             current: None,
             outer: ptr::null(),
-            word: 0,
+            word: kind.word() + 1,
             started: Instant::ZERO,
         };
         Self {
@@ -263,8 +263,9 @@ impl<P: Policy> Own<P> {
         now: Instant,
         hooks: &impl Hooks,
     ) -> Option<Started> {
-        if shared.kind() == LevelKind::Task {
-            cpu::clear_need_resched();
+        match shared.kind() {
+            LevelKind::Task => cpu::clear_need_resched(),
+            LevelKind::Softirq => self.outer = cpu::current(),
         }
         shared.set_looking();
         self.take_in(shared, now);
@@ -272,8 +273,6 @@ impl<P: Policy> Own<P> {
         shared.set_queued(!self.policy.is_empty());
         let tag = TaskTag(runnable.tag());
         let (running, poll) = runnable.start();
-        self.outer = cpu::current();
-        self.word = cpu::preempt_word();
         cpu::set_current(poll.header_ptr());
         self.current = Some(running);
         self.started = now;

@@ -43,7 +43,7 @@ pub const MAX_CPUS: usize = if cfg!(target_os = "none") { 256 } else { 4096 };
 
 const PREEMPT: u32 = 1;
 const PREEMPT_MASK: u32 = 0xff;
-const SOFTIRQ: u32 = 1 << 8;
+pub(crate) const SOFTIRQ: u32 = 1 << 8;
 const SOFTIRQ_MASK: u32 = 0xff << 8;
 const BH_DISABLE: u32 = 2 << 8;
 const HARDIRQ: u32 = 1 << 16;

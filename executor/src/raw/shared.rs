@@ -35,6 +35,16 @@ pub(crate) enum LevelKind {
     Softirq = 1,
 }
 
+impl LevelKind {
+    /// What the word of rule 7 holds while the level's futures are polled.
+    pub(crate) const fn word(self) -> u32 {
+        match self {
+            Self::Task => 0,
+            Self::Softirq => cpu::SOFTIRQ,
+        }
+    }
+}
+
 /// How to make the entity of a task whose spawner does not know the policy.
 #[derive(Clone, Copy)]
 pub(crate) struct EntityOps {

@@ -45,6 +45,10 @@ pub struct PerCpu {
     pub apic_id: AtomicU64,
     /// The CPU's executor and what goes with it: a `crate::task::CpuTasks`.
     pub tasks: AtomicPtr<()>,
+    /// What the base registers of FS and of the user's GS hold, where only the kernel changes them.
+    pub fs_base: AtomicU64,
+    /// As `fs_base`.
+    pub gs_base: AtomicU64,
     /// The user thread that is being polled, or null.
     pub thread: AtomicPtr<Thread>,
     /// The CPU has nothing to poll.
@@ -73,6 +77,9 @@ impl PerCpu {
             cr3: AtomicU64::new(0),
             apic_id: AtomicU64::new(0),
             tasks: AtomicPtr::new(core::ptr::null_mut()),
+            // No base is that: the first thread loads its own.
+            fs_base: AtomicU64::new(u64::MAX),
+            gs_base: AtomicU64::new(u64::MAX),
             thread: AtomicPtr::new(core::ptr::null_mut()),
             idle: AtomicBool::new(false),
             interrupted_user: AtomicBool::new(false),

@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 
-use super::cpu_features;
 use super::fpu::{FpuArea, FpuState};
+use super::{cpu_features, percpu};
 
 /// Vector registers and segment bases. All but `fpu` may be read by others; only the thread's own poll writes.
 pub struct Machine {
@@ -41,13 +41,23 @@ impl Machine {
     #[inline]
     pub fn load_bases(&self) {
         let fs = self.fs_base.load(Ordering::Relaxed);
+        let gs = self.gs_base.load(Ordering::Relaxed);
         if cpu_features::has_fsgsbase() {
             // SAFETY: CR4.FSGSBASE is on; the kernel does not use FS, and the value is canonical (`set_fs_base`).
             unsafe { asm!("wrfsbase {}", in(reg) fs, options(nostack, preserves_flags)) };
-        } else {
-            FsBase::write(VirtAddr::new_truncate(fs));
+            KernelGsBase::write(VirtAddr::new_truncate(gs));
+            return;
         }
-        KernelGsBase::write(VirtAddr::new_truncate(self.gs_base.load(Ordering::Relaxed)));
+        // User mode cannot change them here, so the CPU still has what was last written.
+        let here = percpu::this();
+        if here.fs_base.load(Ordering::Relaxed) != fs {
+            FsBase::write(VirtAddr::new_truncate(fs));
+            here.fs_base.store(fs, Ordering::Relaxed);
+        }
+        if here.gs_base.load(Ordering::Relaxed) != gs {
+            KernelGsBase::write(VirtAddr::new_truncate(gs));
+            here.gs_base.store(gs, Ordering::Relaxed);
+        }
     }
 
     /// Stores the bases, which user mode may have changed where the CPU lets it.
