@@ -209,7 +209,7 @@ impl<P: Policy> Executor<P> {
 
     /// Whether a turn would find something to do.
     pub fn has_work(&self) -> bool {
-        self.shared.has_woken() || self.own.with(|own| !own.policy.is_empty())
+        self.own.with(|own| !own.policy.is_empty()) || self.shared.has_woken()
     }
 
     /// Marks the CPU idle, so that whoever wakes a task for it sends an interrupt. False, and not marked, if there is
@@ -325,18 +325,27 @@ impl<P: Policy> Own<P> {
 
     /// Moves what was woken, and what others ask of this CPU's tasks, to the policy. True if one of them should run
     /// instead of the current task.
-    #[inline]
+    #[inline(always)]
     fn take_in(&mut self, shared: &'static CpuShared, now: Instant) -> bool {
+        shared.has_woken() && self.take_in_all(shared, now)
+    }
+
+    fn take_in_all(&mut self, shared: &'static CpuShared, now: Instant) -> bool {
         let mut resched = false;
         Runnable::drain(shared, |runnable| {
-            resched |= self.enqueue(shared, runnable, now)
+            resched |= self.accept(shared, runnable, now)
         });
         drain_messages(shared, |task| resched |= self.message(shared, &task, now));
         resched
     }
 
+    /// [`Own::enqueue`] as a call of its own: only the end of a poll has it in line.
+    fn accept(&mut self, shared: &'static CpuShared, runnable: Runnable<P>, now: Instant) -> bool {
+        self.enqueue(shared, runnable, now)
+    }
+
     /// Gives a runnable task to the policy, or to the CPU that it was asked to be on.
-    #[inline]
+    #[inline(always)]
     fn enqueue(
         &mut self,
         shared: &'static CpuShared,
@@ -364,7 +373,7 @@ impl<P: Policy> Own<P> {
             return false;
         }
         match self.policy.remove(task) {
-            Some(runnable) => self.enqueue(shared, runnable, now),
+            Some(runnable) => self.accept(shared, runnable, now),
             None => false,
         }
     }

@@ -52,10 +52,13 @@ pub(super) fn cpu() -> u32 {
     read32!(8)
 }
 
+/// See [`owner_token`].
+pub(super) type OwnerToken = u32;
+
 /// What tells this owner from others: here, the CPU.
 #[inline(always)]
-pub(super) fn owner_token() -> u64 {
-    cpu().into()
+pub(super) fn owner_token() -> OwnerToken {
+    cpu()
 }
 
 #[inline(always)]

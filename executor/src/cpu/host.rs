@@ -64,8 +64,11 @@ pub(super) fn cpu() -> u32 {
     CPU.with(|c| c.cpu.get())
 }
 
+/// See [`owner_token`].
+pub(super) type OwnerToken = u64;
+
 /// What tells this owner from others: here, the thread.
-pub(super) fn owner_token() -> u64 {
+pub(super) fn owner_token() -> OwnerToken {
     CPU.with(|c| c.token)
 }
 

@@ -8,7 +8,7 @@ use super::{imp, preempt_disable};
 ///
 /// On the host the owner is a thread.
 pub struct CpuOwned<T> {
-    owner: u64,
+    owner: imp::OwnerToken,
     busy: core::cell::Cell<bool>,
     value: UnsafeCell<T>,
 }

@@ -51,6 +51,8 @@ pub struct PerCpu {
     pub gs_base: AtomicU64,
     /// The user thread that is being polled, or null.
     pub thread: AtomicPtr<Thread>,
+    /// How often the CPU turned to a user thread; read by every CPU.
+    pub switches: AtomicU64,
     /// The CPU has nothing to poll.
     pub idle: AtomicBool,
     /// The interrupt that is being handled came out of user mode.
@@ -81,6 +83,7 @@ impl PerCpu {
             fs_base: AtomicU64::new(u64::MAX),
             gs_base: AtomicU64::new(u64::MAX),
             thread: AtomicPtr::new(core::ptr::null_mut()),
+            switches: AtomicU64::new(0),
             idle: AtomicBool::new(false),
             interrupted_user: AtomicBool::new(false),
             online: AtomicBool::new(false),

@@ -8,6 +8,8 @@ use core::time::Duration;
 use executor::cpu;
 use executor::time::Instant;
 
+use crate::arch::percpu;
+
 /// One CPU's time, in ns.
 #[derive(Default)]
 struct Times {
@@ -17,7 +19,6 @@ struct Times {
     idle: AtomicU64,
     /// When the CPU went idle, or 0.
     idle_since: AtomicU64,
-    switches: AtomicU64,
 }
 
 /// What [`times`] answers, in ns.
@@ -37,7 +38,6 @@ static TIMES: [Times; cpu::MAX_CPUS] = [const {
         system: AtomicU64::new(0),
         idle: AtomicU64::new(0),
         idle_since: AtomicU64::new(0),
-        switches: AtomicU64::new(0),
     }
 }; cpu::MAX_CPUS];
 
@@ -75,7 +75,7 @@ pub(super) fn idle_ends() {
 /// This CPU polls a user thread. Context: its own loop.
 #[inline]
 pub(super) fn switched() {
-    let count = &TIMES[cpu::id() as usize].switches;
+    let count = &percpu::this().switches;
     // Written by its own CPU alone.
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
@@ -100,9 +100,9 @@ pub fn times(cpu: u32) -> CpuTimes {
 
 /// How often the CPUs turned to a user thread (`ctxt`).
 pub fn switches() -> u64 {
-    TIMES
-        .iter()
-        .map(|times| times.switches.load(Ordering::Relaxed))
+    (0..percpu::MAX_CPUS as u32)
+        .filter_map(percpu::of)
+        .map(|cpu| cpu.switches.load(Ordering::Relaxed))
         .sum()
 }
 
