@@ -143,3 +143,11 @@ fn page_fault(thread: &Arc<Thread>, regs: &mut UserRegs, addr: u64) {
         deliver::fault(thread, regs, fault);
     }
 }
+
+/// Bytes of the future that `make` gives.
+const fn future_size<A, B, F: Future, M: Fn(A, B) -> F>(_: &M) -> usize {
+    size_of::<F>()
+}
+
+// A thread that waits is little more than this: large, rare waits belong into boxes.
+const _: () = assert!(future_size(&run) <= 1024, "a thread's future has grown");
