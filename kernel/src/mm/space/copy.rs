@@ -42,11 +42,12 @@ impl AddressSpace {
             })
     }
 
-    /// Makes the pages of a range present as `mlock` and `MAP_POPULATE` do: private memory that may be written is.
+    /// Makes the pages of a range present as `mlock` and `MAP_POPULATE` do: private memory that may be written is. Ends where
+    /// the rights allow no access.
     pub(super) fn populate(&self, range: Range<u64>) -> core::result::Result<(), Failure> {
         self.make_present(range, |flags| {
             let write = flags & (VmFlags::WRITE | VmFlags::MAYSHARE) == VmFlags::WRITE;
-            flags.intersects(VmFlags::ACCESS).then_some(Access {
+            Some(Access {
                 write,
                 ..Access::default()
             })

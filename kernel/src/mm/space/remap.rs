@@ -100,6 +100,9 @@ impl State {
             }
             return Ok((addr, None));
         }
+        if new_len > TASK_SIZE {
+            return Err(Errno::ENOMEM);
+        }
         let vma = self.resizable(call)?;
         let grow = new_len - old_len;
         let at_end = old_len == vma.end - addr;

@@ -366,6 +366,30 @@ fn locked_memory_is_present_counted_and_limited() {
 }
 
 #[test]
+fn lengths_near_the_end_of_the_numbers_are_refused() {
+    let space = space();
+    let at = anon_at(&space, 0x10_0000, 2, RW);
+    let huge = 0u64.wrapping_sub(PAGE);
+    assert_eq!(space.mremap(at, 2 * PAGE, huge, 1, 0), Err(Errno::ENOMEM));
+    assert_eq!(space.mremap(at, huge, PAGE, 1, 0), Err(Errno::EINVAL));
+    assert_eq!(
+        space.mremap(at, huge, huge, 3, 0x4000_0000),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(space.mprotect(at, huge, RW), Err(Errno::ENOMEM));
+    assert_eq!(space.madvise(at, huge, 4), Err(Errno::EINVAL));
+    assert_eq!(space.msync(at, huge, 4), Err(Errno::ENOMEM));
+    assert_eq!(space.mlock(at, huge, false), Err(Errno::ENOMEM));
+    assert_eq!(space.mincore(at, huge, &mut |_| Ok(())), Err(Errno::ENOMEM));
+    assert_eq!(space.munmap(at, huge), Err(Errno::EINVAL));
+    assert_eq!(space.brk(huge), space.brk(0));
+    assert_eq!(maps(&space).len(), 1);
+    // Nothing to make present, however long it is.
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::POPULATE;
+    space.mmap(request(1 << 33, Prot::empty(), flags)).unwrap();
+}
+
+#[test]
 fn a_huge_sparse_map_moves_at_once() {
     let space = space();
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
