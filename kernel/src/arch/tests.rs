@@ -121,12 +121,14 @@ async fn a_message_to_oneself_raises_an_event() {
         .expect("CPU 0 is there")
         .apic_id
         .load(Ordering::Relaxed) as u32;
+    // Who had the vector before may have used it.
+    let before = irq::count(0, vector);
     for _ in 0..10 {
         apic::send_ipi(target, vector);
         let times = timeout(Duration::from_secs(5), EVENT.wait()).await;
         assert_eq!(times.ok(), Some(1));
     }
-    assert_eq!(irq::count(0, vector), 10);
+    assert_eq!(irq::count(0, vector) - before, 10);
     line::free_vector(vector);
 }
 
