@@ -188,7 +188,7 @@ fn arguments_and_environment() {
         );
     }
     let vector = std::fs::read("/proc/self/auxv").expect("auxv");
-    assert!(vector.len() > 100 && vector.len() % 16 == 0);
+    assert!(vector.len() > 100 && vector.len().is_multiple_of(16));
     assert!(vector[vector.len() - 16..].iter().all(|&byte| byte == 0));
 }
 
