@@ -8,6 +8,7 @@ use tests::harness::{self, Group, Outcome};
 use tests::machine::Machine;
 use tests::programs::{self, Program};
 use tests::setup::{self, Need};
+use tests::soak;
 
 fn main() -> ExitCode {
     match groups() {
@@ -36,7 +37,15 @@ fn groups() -> Result<Vec<Group>> {
             run: Box::new(move |wanted, report| run(smp, &all, wanted, report)),
         }
     };
-    Ok([1, 2, 4].map(group).into())
+    let mut groups: Vec<Group> = [1, 2, 4].map(group).into();
+    // Last, since it is long: every system call a thousand times, at random.
+    let fuzz = vec![soak::fuzz_program(20)];
+    groups.push(Group {
+        label: "smp=2".into(),
+        tests: vec!["fuzz".into()],
+        run: Box::new(move |wanted, report| run(2, &fuzz, wanted, report)),
+    });
+    Ok(groups)
 }
 
 fn run(
