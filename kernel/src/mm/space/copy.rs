@@ -144,10 +144,10 @@ impl AddressSpace {
 /// Whether the running thread was killed, so that a long loop need not go on.
 fn killed() -> bool {
     #[cfg(target_os = "none")]
-    let killed = crate::process::current::with_current(|thread| thread.fatal_signal_pending());
+    return crate::process::current::with_current(|thread| thread.fatal_signal_pending())
+        .unwrap_or(false);
     #[cfg(not(target_os = "none"))]
-    let killed = None;
-    killed.unwrap_or(false)
+    false
 }
 
 /// The address and length of the part that comes after `done` bytes, within one page.
