@@ -181,6 +181,9 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
     child
         .nice
         .store(parent.nice.load(Ordering::Relaxed), Ordering::Relaxed);
+    child
+        .affinity
+        .store(parent.affinity.load(Ordering::Relaxed), Ordering::Relaxed);
     child.io_priority.store(
         parent.io_priority.load(Ordering::Relaxed),
         Ordering::Relaxed,

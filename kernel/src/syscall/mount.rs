@@ -1,5 +1,6 @@
 //! Calls that change the tree of mounts.
 
+use fs::cred::Cap;
 use fs::mounting::{self, MountRequest};
 use fs::namei::LookupFlags;
 use fs::{Errno, Result};
@@ -11,7 +12,12 @@ use crate::process::table;
 use crate::usermem::{self, PathBuf};
 
 /// The calls of this file.
-pub const CALLS: &[(u16, Plain)] = &[(155, pivot_root), (165, mount), (166, umount2)];
+pub const CALLS: &[(u16, Plain)] = &[
+    (155, pivot_root),
+    (165, mount),
+    (166, umount2),
+    (168, swapoff),
+];
 
 /// Longest string of options: one page, less its zero.
 const OPTIONS_MAX: usize = 4095;
@@ -62,6 +68,15 @@ fn umount2(call: &mut Call<'_>) -> SysResult {
     drop(place);
     mounting::umount(mounts::namespace(), &call.thread.cred(), target, flags)?;
     Ok(0)
+}
+
+/// Nothing is a swap area yet, so there is none to give up: what the path leads to is looked up, and is not one.
+fn swapoff(call: &mut Call<'_>) -> SysResult {
+    if !call.thread.cred().capable(Cap::SysAdmin) {
+        return Err(Errno::EPERM.into());
+    }
+    lookup(call, FDCWD, call.arg(0), LookupFlags::FOLLOW)?;
+    Err(Errno::EINVAL.into())
 }
 
 fn pivot_root(call: &mut Call<'_>) -> SysResult {

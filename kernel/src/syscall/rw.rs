@@ -9,6 +9,7 @@ use fs::socket::SocketFile;
 use fs::{Errno, File, PollEvents, Result, Sink, Source, UserMemory};
 
 use super::{Call, Plain, Stop, SysResult};
+use crate::arch::uaccess;
 use crate::signal::{self, Signal};
 use crate::usermem::{self, IOV_MAX, IoVec, UserRange, UserSink, UserSource};
 
@@ -169,11 +170,13 @@ fn limit_size(call: &Call<'_>, file: &File, pos: Option<u64>, parts: &mut [IoVec
     Ok(())
 }
 
-fn one(call: &Call<'_>) -> [IoVec; 1] {
-    [IoVec {
-        base: call.arg(1),
-        len: call.arg(2),
-    }]
+/// The single part of a plain call. `EFAULT` where it does not lie in the user half, whatever its length.
+fn one(call: &Call<'_>) -> Result<[IoVec; 1]> {
+    let (base, len) = (call.arg(1), call.arg(2));
+    match uaccess::in_user_half(base, len as usize) {
+        true => Ok([IoVec { base, len }]),
+        false => Err(Errno::EFAULT),
+    }
 }
 
 /// The parts that a vectored call names. `EINVAL` for more than [`IOV_MAX`].
@@ -187,13 +190,13 @@ fn many(call: &Call<'_>) -> Result<Vec<IoVec>> {
 
 fn read(call: &mut Call<'_>) -> SysResult {
     let file = call.thread.file(call.int(0))?;
-    let parts = one(call);
+    let parts = one(call)?;
     read_into(call, &file, &parts, &|file, sink| file.read(sink))
 }
 
 fn write(call: &mut Call<'_>) -> SysResult {
     let file = call.thread.file(call.int(0))?;
-    let mut parts = one(call);
+    let mut parts = one(call)?;
     limit_size(call, &file, None, &mut parts)?;
     write_from(call, &file, &parts, &|file, source| file.write(source))
 }
@@ -219,21 +222,19 @@ fn offset(call: &Call<'_>) -> Result<u64> {
     }
 }
 
-fn pread(call: &mut Call<'_>, parts: &[IoVec], at: u64) -> SysResult {
-    let file = call.thread.file(call.int(0))?;
+fn pread(call: &mut Call<'_>, file: &Arc<File>, parts: &[IoVec], at: u64) -> SysResult {
     let done = core::cell::Cell::new(0);
-    read_into(call, &file, parts, &|file, sink| {
+    read_into(call, file, parts, &|file, sink| {
         let n = file.pread(at + done.get(), sink)?;
         done.set(done.get() + n as u64);
         Ok(n)
     })
 }
 
-fn pwrite(call: &mut Call<'_>, parts: &mut [IoVec], at: u64) -> SysResult {
-    let file = call.thread.file(call.int(0))?;
-    limit_size(call, &file, Some(at), parts)?;
+fn pwrite(call: &mut Call<'_>, file: &Arc<File>, parts: &mut [IoVec], at: u64) -> SysResult {
+    limit_size(call, file, Some(at), parts)?;
     let done = core::cell::Cell::new(0);
-    write_from(call, &file, parts, &|file, source| {
+    write_from(call, file, parts, &|file, source| {
         let n = file.pwrite(at + done.get(), source)?;
         done.set(done.get() + n as u64);
         Ok(n)
@@ -241,25 +242,31 @@ fn pwrite(call: &mut Call<'_>, parts: &mut [IoVec], at: u64) -> SysResult {
 }
 
 fn pread64(call: &mut Call<'_>) -> SysResult {
-    let (parts, at) = (one(call), offset(call)?);
-    pread(call, &parts, at)
+    let at = offset(call)?;
+    let file = call.thread.file(call.int(0))?;
+    let parts = one(call)?;
+    pread(call, &file, &parts, at)
 }
 
 fn pwrite64(call: &mut Call<'_>) -> SysResult {
-    let (mut parts, at) = (one(call), offset(call)?);
-    pwrite(call, &mut parts, at)
+    let at = offset(call)?;
+    let file = call.thread.file(call.int(0))?;
+    let mut parts = one(call)?;
+    pwrite(call, &file, &mut parts, at)
 }
 
 fn preadv(call: &mut Call<'_>) -> SysResult {
     let at = offset(call)?;
+    let file = call.thread.file(call.int(0))?;
     let parts = many(call)?;
-    pread(call, &parts, at)
+    pread(call, &file, &parts, at)
 }
 
 fn pwritev(call: &mut Call<'_>) -> SysResult {
     let at = offset(call)?;
+    let file = call.thread.file(call.int(0))?;
     let mut parts = many(call)?;
-    pwrite(call, &mut parts, at)
+    pwrite(call, &file, &mut parts, at)
 }
 
 /// Flags of `preadv2(2)` that have an effect here: none is needed where all files are in memory, so the hints pass.

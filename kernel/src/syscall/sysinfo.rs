@@ -24,6 +24,7 @@ pub const CALLS: &[(u16, Plain)] = &[
     (169, reboot),
     (170, sethostname),
     (171, setdomainname),
+    (176, delete_module),
     (203, sched_setaffinity),
     (204, sched_getaffinity),
     (309, getcpu),
@@ -294,14 +295,29 @@ fn mask_len() -> usize {
         .min(cpus().div_ceil(64) * 8)
 }
 
+/// No module is loaded, whatever its name.
+fn delete_module(call: &mut Call<'_>) -> SysResult {
+    /// Bytes of a module's name, with its zero (`MODULE_NAME_LEN`).
+    const NAME_LEN: usize = 56;
+    if !call.thread.cred().capable(Cap::SysModule) {
+        return Err(Errno::EPERM.into());
+    }
+    match usermem::read_cstr(call.arg(0), NAME_LEN) {
+        Err(Errno::ENAMETOOLONG) | Ok(_) => Err(Errno::ENOENT.into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
 fn sched_getaffinity(call: &mut Call<'_>) -> SysResult {
     let len = call.arg(1) as usize;
     if len * 8 < cpus() || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL.into());
     }
-    thread_of(call, call.int(0))?;
+    let allowed = thread_of(call, call.int(0))?
+        .affinity
+        .load(Ordering::Relaxed);
     let mut mask = [0u8; executor::cpu::MAX_CPUS / 8];
-    for cpu in 0..cpus() {
+    for cpu in (0..cpus()).filter(|cpu| allowed & 1 << cpu != 0) {
         mask[cpu / 8] |= 1 << (cpu % 8);
     }
     let len = len.min(mask_len());
@@ -320,11 +336,19 @@ fn sched_setaffinity(call: &mut Call<'_>) -> SysResult {
     }
     let first = (0..cpus()).find(|cpu| mask[cpu / 8] & 1 << (cpu % 8) != 0);
     let first = first.ok_or(Errno::EINVAL)?;
+    let words: [u8; 8] = mask[..8].try_into().expect("a mask has words");
+    thread
+        .affinity
+        .store(u64::from_le_bytes(words), Ordering::Relaxed);
     // Threads stay where they are put, so a mask is met by one of its processors.
     if let Some(task) = thread.task()
         && mask[task.cpu() as usize / 8] & 1 << (task.cpu() % 8) == 0
     {
         task.migrate(first as u32);
+        if core::ptr::eq(&*thread, &**call.thread) {
+            // The caller goes over before the call returns.
+            return Err(Stop::Yield);
+        }
     }
     Ok(0)
 }

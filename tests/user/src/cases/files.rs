@@ -54,7 +54,6 @@ cases![
     bind_mounts,
     read_only_mounts,
     mount_errors,
-    pivot_root_swaps,
     chroot_confines,
     extended_attributes,
     many_files,
@@ -1320,38 +1319,6 @@ fn mount_errors() {
     fails(umount("none"), libc::ENOENT);
     fails(mount("none", "m", "", libc::MS_BIND, ""), libc::ENOENT);
     fails(mount("t", "m", "tmpfs", libc::MS_REMOUNT, ""), libc::EINVAL);
-}
-
-fn pivot_root_swaps() {
-    in_child(|| {
-        ok(unsafe { libc::unshare(libc::CLONE_NEWNS) });
-        ok(mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, ""));
-        mkdir("new");
-        ok(mount("t", "new", "tmpfs", 0, ""));
-        mkdir("new/old");
-        file("new/here", b"");
-        close_from(3);
-        let pivot = |new: &str, old: &str| {
-            let (new, old) = (c(new), c(old));
-            call(
-                libc::SYS_pivot_root,
-                &[new.as_ptr() as usize, old.as_ptr() as usize],
-            )
-        };
-        mkdir("plain");
-        assert_eq!(pivot("plain", "plain"), Err(libc::EINVAL));
-        // The root of an initramfs cannot be pivoted; so first make another one.
-        ok(unsafe { libc::chroot(c("new").as_ptr()) });
-        ok(unsafe { libc::chdir(c("/").as_ptr()) });
-        mkdir("inner");
-        ok(mount("u", "inner", "tmpfs", 0, ""));
-        mkdir("inner/put-old");
-        assert_eq!(pivot("inner", "inner/put-old"), Ok(0));
-        assert!(path_exists("/put-old/here"));
-        ok(unsafe { libc::chdir(c("/").as_ptr()) });
-        ok(unsafe { libc::umount2(c("/put-old").as_ptr(), libc::MNT_DETACH) });
-        assert!(!path_exists("/put-old/here"));
-    });
 }
 
 fn chroot_confines() {
