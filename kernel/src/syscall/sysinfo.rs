@@ -309,7 +309,7 @@ fn delete_module(call: &mut Call<'_>) -> SysResult {
 }
 
 fn sched_getaffinity(call: &mut Call<'_>) -> SysResult {
-    let len = call.arg(1) as usize;
+    let len = call.arg(1) as u32 as usize;
     if len * 8 < cpus() || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL.into());
     }

@@ -114,8 +114,7 @@ impl State {
             }
             Some(object) if write && private => copy_of_object(object, vma.index_of(page))?,
             Some(object) => {
-                *rss.of_object(vma) += map_object(leaf, vma, object, page, write)?;
-                return Ok(());
+                return map_object(leaf, vma, object, page, write, rss.of_object(vma));
             }
         };
         frame(new).own_to_mapped();
@@ -178,25 +177,25 @@ fn copy_on_write(
     Ok(())
 }
 
-/// Maps a page of the object and, for a read, those around it; answers how many.
+/// Maps a page of the object and, for a read, those around it. `resident` counts what is mapped, also where the page
+/// itself cannot be had.
 fn map_object(
     leaf: &Table,
     vma: &Vma,
     object: &MapObject,
     page: u64,
     write: bool,
-) -> Result<u64, Failure> {
+    resident: &mut u64,
+) -> Result<(), Failure> {
     let writable = vma.flags.contains(VmFlags::MAYSHARE | VmFlags::WRITE);
     let rights = entry_bits(vma.flags) | if writable { bits::WRITE } else { 0 };
     let around = !write && !vma.flags.contains(VmFlags::RAND_READ);
-    let mapped = if around {
-        map_around(leaf, vma, object, page, rights)
-    } else {
-        0
-    };
+    if around {
+        *resident += map_around(leaf, vma, object, page, rights);
+    }
     let entry = &leaf[(page >> PAGE_SHIFT) as usize & ENTRY_MASK];
     if !entry.get().is_none() {
-        return Ok(mapped);
+        return Ok(());
     }
     let got = object
         .mapping
@@ -206,7 +205,8 @@ fn map_object(
     frame(pfn).ref_to_mapped();
     let dirty = if write { bits::DIRTY } else { 0 };
     entry.set(Pte::new(pfn, rights | bits::ACCESSED | dirty));
-    Ok(mapped + 1)
+    *resident += 1;
+    Ok(())
 }
 
 /// Replaces a present entry by one for another frame, with no moment at which one CPU sees the old frame and another the new.
