@@ -155,7 +155,10 @@ fn limit_size(call: &Call<'_>, file: &File, pos: Option<u64>, parts: &mut [IoVec
     if limit == u64::MAX {
         return Ok(());
     }
-    let total = parts.iter().map(|p| p.len as usize).sum();
+    // The lengths have not been checked yet; what is too long is refused later.
+    let total = parts
+        .iter()
+        .fold(0usize, |sum, p| sum.saturating_add(p.len as usize));
     let mut left = match file.limit_write(pos, total, limit) {
         Ok(len) => len as u64,
         Err(e) => {
