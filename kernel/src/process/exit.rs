@@ -58,6 +58,9 @@ pub async fn finish(thread: &Arc<Thread>) {
             }
         }
         drop(process.replace_mm(None));
+        // Whoever waits for the end may write to the program at once.
+        let exe = process.image.lock().exe.take();
+        drop(exe);
         process.timers.end();
     }
     leave(&process, thread);
