@@ -95,7 +95,7 @@ pub fn run(tests: &[String], boot: &mut Boot<'_>, report: &mut dyn FnMut(Record)
             output: Vec::new(),
         };
         let end = one.follow(command, report)?;
-        let (current, good) = (one.current.take(), one.good);
+        let (current, good, output) = (one.current.take(), one.good, one.output);
         if left.is_empty() {
             return Ok(());
         }
@@ -106,7 +106,7 @@ pub fn run(tests: &[String], boot: &mut Boot<'_>, report: &mut dyn FnMut(Record)
         left.retain(|name| *name != victim);
         report(Record {
             name: victim,
-            output: Vec::new(),
+            output,
             verdict: Verdict::Crashed(why.clone()),
         });
         if in_vain == HOPELESS {
@@ -346,7 +346,7 @@ impl Drop for ScratchDir {
 mod tests {
     use super::*;
 
-    fn scripted(script: &'static [&'static str], tests: &[&str]) -> Vec<(String, Verdict)> {
+    fn scripted(script: &'static [&'static str], tests: &[&str]) -> Vec<Record> {
         let tests: Vec<String> = tests.iter().map(ToString::to_string).collect();
         let mut boots = script.iter();
         let mut seen = Vec::new();
@@ -358,22 +358,33 @@ mod tests {
             command.args(["-c", &format!("printf '{lines}'")]);
             Ok(command)
         };
-        run(&tests, &mut boot, &mut |record| {
-            seen.push((record.name, record.verdict))
-        })
-        .expect("sh runs");
+        run(&tests, &mut boot, &mut |record| seen.push(record)).expect("sh runs");
         seen
     }
 
     #[test]
     fn a_machine_that_dies_fails_the_test_it_was_in_and_is_booted_again() {
         let seen = scripted(
-            &["test a\\nok a\\ntest b\\n", "test c\\nexit c 3\\nend\\n"],
+            &[
+                "test a\\nok a\\ntest b\\n>said\\n",
+                "test c\\nexit c 3\\nend\\n",
+            ],
             &["a", "b", "c"],
         );
-        assert_eq!(seen[0], ("a".into(), Verdict::Ok));
-        assert!(matches!(&seen[1], (name, Verdict::Crashed(_)) if name == "b"));
-        assert_eq!(seen[2], ("c".into(), Verdict::Exit(3)));
+        assert_eq!(
+            (seen[0].name.as_str(), &seen[0].verdict),
+            ("a", &Verdict::Ok)
+        );
+        assert!(matches!(seen[1].verdict, Verdict::Crashed(_)));
+        assert_eq!(
+            (seen[1].name.as_str(), &seen[1].output[..]),
+            ("b", &b"said\n"[..]),
+            "what it wrote before the machine died is kept"
+        );
+        assert_eq!(
+            (seen[2].name.as_str(), &seen[2].verdict),
+            ("c", &Verdict::Exit(3))
+        );
     }
 
     #[test]
@@ -382,14 +393,15 @@ mod tests {
         assert_eq!(seen.len(), 7);
         assert!(
             seen.iter()
-                .all(|(_, verdict)| matches!(verdict, Verdict::Crashed(_)))
+                .all(|record| matches!(record.verdict, Verdict::Crashed(_)))
         );
     }
 
     #[test]
     fn a_test_that_the_guest_does_not_know_fails() {
         let seen = scripted(&["test a\\nok a\\nend\\n"], &["a", "b"]);
-        assert!(matches!(&seen[1], (name, Verdict::Failed(_)) if name == "b"));
+        assert_eq!(seen[1].name, "b");
+        assert!(matches!(seen[1].verdict, Verdict::Failed(_)));
     }
 
     #[test]

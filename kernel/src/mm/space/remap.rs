@@ -96,7 +96,8 @@ impl State {
         if old_len >= new_len {
             if old_len > new_len {
                 let end = addr.checked_add(old_len).filter(|end| *end <= TASK_SIZE);
-                self.unmap(addr + new_len..end.ok_or(Errno::EINVAL)?, gather, dropped)?;
+                let end = end.ok_or(Errno::EINVAL)?;
+                self.unmap(addr + new_len..end, gather, dropped)?;
             }
             return Ok((addr, None));
         }

@@ -372,6 +372,9 @@ fn lengths_near_the_end_of_the_numbers_are_refused() {
     let huge = 0u64.wrapping_sub(PAGE);
     assert_eq!(space.mremap(at, 2 * PAGE, huge, 1, 0), Err(Errno::ENOMEM));
     assert_eq!(space.mremap(at, huge, PAGE, 1, 0), Err(Errno::EINVAL));
+    let (old, new) = (huge, huge - PAGE);
+    assert_eq!(space.mremap(at, old, new, 1, 0), Err(Errno::EINVAL));
+    assert_eq!(space.mremap(at, old, new, 5, 0), Err(Errno::EINVAL));
     assert_eq!(
         space.mremap(at, huge, huge, 3, 0x4000_0000),
         Err(Errno::EINVAL)
