@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod debian;
 pub mod golden;
 pub mod harness;
 pub mod image;

@@ -39,6 +39,17 @@ enum Command {
         #[arg(long, default_value_t = 1000)]
         boots: u64,
     },
+    /// Boots Debian 12 from memory: to bash, or to a script given behind `--` or by standard input
+    Debian {
+        #[command(flatten)]
+        machine: Machine,
+        /// Packages besides the minimal system, such as python3,gcc
+        #[arg(long, value_name = "PACKAGES", value_delimiter = ',')]
+        with: Vec<String>,
+        /// What bash is to run
+        #[arg(last = true)]
+        script: Vec<String>,
+    },
     /// Makes random system calls, as root and as a user, while a watcher looks whether the system stays well
     Fuzz {
         #[command(flatten)]
@@ -84,6 +95,11 @@ fn run(cli: Cli) -> Result<u8> {
             tests::soak::bench(&machine).map(|()| 0)
         }
         Some(Command::Soak { machine, boots }) => tests::soak::soak(&machine, boots).map(|()| 0),
+        Some(Command::Debian {
+            machine,
+            with,
+            script,
+        }) => tests::debian::run(&machine, &with, &script),
         Some(Command::Fuzz {
             machine,
             seconds,

@@ -31,9 +31,23 @@ const NO_REPORT: u8 = 125;
 /// # Errors
 /// When something is missing, does not build, or QEMU does not start.
 pub fn run(machine: &Machine) -> Result<u8> {
-    machine.check_files()?;
     setup::ensure(Need::Boot)?;
-    let input = (!std::io::stdin().is_terminal() && machine.initrd.is_none()).then(Input::start);
+    run_with(machine, None, &|path, session| {
+        std::fs::write(path, initramfs::build(session)?.bytes()).context("writing the initramfs")
+    })
+}
+
+/// Writes the initramfs for a session to a path.
+pub type WriteInitrd<'a> = dyn Fn(&Path, &Session) -> Result<()> + 'a;
+
+/// Boots `machine` with an initramfs of `write`'s, and gives the exit code. `script` takes the place of standard input.
+///
+/// # Errors
+/// When something is missing, does not build, or QEMU does not start.
+pub fn run_with(machine: &Machine, script: Option<Vec<u8>>, write: &WriteInitrd<'_>) -> Result<u8> {
+    machine.check_files()?;
+    let piped = script.is_none() && !std::io::stdin().is_terminal() && machine.initrd.is_none();
+    let input = piped.then(Input::start);
     let kernel = match &machine.kernel {
         Some(kernel) => kernel.clone(),
         None => image::build(Flavour::Release)?,
@@ -45,29 +59,36 @@ pub fn run(machine: &Machine) -> Result<u8> {
             kernel.display()
         );
     }
+    if let Some(script) = script {
+        return run_script(machine, &kernel, write, script);
+    }
     match input {
         Some(input) => match input.whole() {
-            Some(script) => run_script(machine, &kernel, script),
-            None => run_typed(machine, &kernel, input),
+            Some(script) => run_script(machine, &kernel, write, script),
+            None => run_typed(machine, &kernel, write, input),
         },
-        None => run_attached(machine, &kernel),
+        None => run_attached(machine, &kernel, write),
     }
 }
 
 /// Writes the initramfs for `session` into `scratch`.
-fn write_initrd(scratch: &ScratchDir, session: &Session) -> Result<PathBuf> {
+fn write_initrd(
+    scratch: &ScratchDir,
+    write: &WriteInitrd<'_>,
+    session: &Session,
+) -> Result<PathBuf> {
     let path = scratch.path().join("initramfs.cpio");
-    std::fs::write(&path, initramfs::build(session)?.bytes()).context("writing the initramfs")?;
+    write(&path, session)?;
     Ok(path)
 }
 
 /// A shell on this terminal, or another initramfs with our standard input as its console.
-fn run_attached(machine: &Machine, kernel: &Path) -> Result<u8> {
+fn run_attached(machine: &Machine, kernel: &Path, write: &WriteInitrd<'_>) -> Result<u8> {
     let scratch = ScratchDir::new()?;
     let interactive = std::io::stdin().is_terminal();
     let initrd = match &machine.initrd {
         Some(initrd) => initrd.clone(),
-        None => write_initrd(&scratch, &Session::Shell)?,
+        None => write_initrd(&scratch, write, &Session::Shell)?,
     };
     let mut words = vec!["panic=-1".to_string()];
     words.extend(terminal::guest_words());
@@ -91,9 +112,14 @@ fn run_attached(machine: &Machine, kernel: &Path) -> Result<u8> {
 }
 
 /// A script that is known in full.
-fn run_script(machine: &Machine, kernel: &Path, script: Vec<u8>) -> Result<u8> {
+fn run_script(
+    machine: &Machine,
+    kernel: &Path,
+    write: &WriteInitrd<'_>,
+    script: Vec<u8>,
+) -> Result<u8> {
     let scratch = ScratchDir::new()?;
-    let initrd = write_initrd(&scratch, &Session::Script(script))?;
+    let initrd = write_initrd(&scratch, write, &Session::Script(script))?;
     let status = scratch.path().join("status");
     let mut cmd = machine.command(kernel, Some(&initrd), &script_words());
     // Not QEMU's stdio: the guest gets no input from the console, and ours stays untouched.
@@ -113,9 +139,14 @@ fn run_script(machine: &Machine, kernel: &Path, script: Vec<u8>) -> Result<u8> {
 }
 
 /// Input that arrives bit by bit: typed to the guest's shell at the pace the guest can take.
-fn run_typed(machine: &Machine, kernel: &Path, input: Input) -> Result<u8> {
+fn run_typed(
+    machine: &Machine,
+    kernel: &Path,
+    write: &WriteInitrd<'_>,
+    input: Input,
+) -> Result<u8> {
     let scratch = ScratchDir::new()?;
-    let initrd = write_initrd(&scratch, &Session::OneShell)?;
+    let initrd = write_initrd(&scratch, write, &Session::OneShell)?;
     let mut cmd = machine.command(kernel, Some(&initrd), &script_words());
     cmd.args([
         "-chardev",

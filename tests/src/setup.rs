@@ -13,6 +13,8 @@ pub enum Need {
     Boot,
     /// A C compiler with the C library's headers as well: to build the user programs of the tests.
     Test,
+    /// What makes a Debian root file system, as well.
+    Debian,
 }
 
 /// Makes sure that what `need` names is there; asks nobody and touches no network when nothing is missing.
@@ -34,6 +36,14 @@ pub fn ensure(need: Need) -> Result<()> {
         }
         if !Path::new("/usr/include/stdio.h").exists() {
             missing.push("libc6-dev");
+        }
+    }
+    if need == Need::Debian {
+        if find_program("debootstrap").is_none() && !Path::new("/usr/sbin/debootstrap").exists() {
+            missing.push("debootstrap");
+        }
+        if find_program("cpio").is_none() {
+            missing.push("cpio");
         }
     }
     if missing.is_empty() {
@@ -117,11 +127,7 @@ fn install_packages(names: &[&str]) -> Result<()> {
     if find_program("apt-get").is_none() {
         bail!("missing: {list}. Install them (on Debian: {by_hand})");
     }
-    let sudo: &[&str] = if nix::unistd::geteuid().is_root() {
-        &[]
-    } else if runs(&["sudo", "-n", "true"]) {
-        &["sudo", "-n"]
-    } else {
+    let Some(sudo) = as_root() else {
         bail!(
             "missing: {list}, and no rights to install them. Run this, then try again:\n\n    sudo {by_hand}\n"
         );
@@ -150,6 +156,18 @@ fn install_packages(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// The words before a command that make it run as root: none for root, `sudo` where that asks nothing, else `None`.
+#[must_use]
+pub fn as_root() -> Option<&'static [&'static str]> {
+    if nix::unistd::geteuid().is_root() {
+        Some(&[])
+    } else if runs(&["sudo", "-n", "true"]) {
+        Some(&["sudo", "-n"])
+    } else {
+        None
+    }
+}
+
 fn runs(command: &[&str]) -> bool {
     let mut cmd = Command::new(command[0]);
     cmd.args(&command[1..])
@@ -160,7 +178,7 @@ fn runs(command: &[&str]) -> bool {
 }
 
 /// Runs a command with its output on our standard error, so that standard output stays clean.
-fn run_loudly(command: &[&str]) -> bool {
+pub(crate) fn run_loudly(command: &[&str]) -> bool {
     let mut cmd = Command::new(command[0]);
     cmd.args(&command[1..])
         .stdin(Stdio::null())
