@@ -274,6 +274,7 @@ impl<P: Policy> Own<P> {
         let tag = TaskTag(runnable.tag());
         let (running, poll) = runnable.start();
         cpu::set_current(poll.header_ptr());
+        shared.set_polled(poll.header_ptr());
         self.current = Some(running);
         self.started = now;
         hooks.poll_start(&tag);
@@ -301,6 +302,7 @@ impl<P: Policy> Own<P> {
         shared.set_looking();
         let mut running = self.current.take().expect("a poll that ends was begun");
         cpu::set_current(self.outer);
+        shared.set_polled(ptr::null());
         running.account(now.ns_since(self.started));
         hooks.poll_end(&TaskTag(running.tag()));
         let polled = ended.0;

@@ -21,6 +21,8 @@ pub enum Mutant {
     CancelDoesNotWait,
     /// A join handle looks for the end before it leaves its waker, and not after.
     JoinLooksFirst,
+    /// A wait/wound context waits for an older one while it holds what that wants.
+    LetTheYoungerWait,
 }
 
 std::thread_local! {

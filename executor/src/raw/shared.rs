@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{AtomicBool, AtomicU32, fence, mutant},
+    facade::{AtomicBool, AtomicU32, AtomicUsize, fence, mutant},
     platform,
     policy::Policy,
     softirq,
@@ -105,6 +105,8 @@ pub struct CpuShared {
     mode: AtomicU32,
     /// The policy may have tasks that wait to be polled. Written by the owner.
     queued: AtomicBool,
+    /// The number of the task being polled, zero for none. Written by the owner; others only compare it.
+    polled: AtomicUsize,
     cpu: u32,
     kind: LevelKind,
     entity: EntityOps,
@@ -119,6 +121,7 @@ impl CpuShared {
             dead: PushStack::new(),
             mode: AtomicU32::new(LOOKING),
             queued: AtomicBool::new(false),
+            polled: AtomicUsize::new(0),
             cpu,
             kind,
             entity,
@@ -231,6 +234,17 @@ impl CpuShared {
             return false;
         }
         true
+    }
+
+    /// Notes which task is being polled; null for none.
+    #[inline(always)]
+    pub(crate) fn set_polled(&self, task: *const Header) {
+        self.polled.store(task.addr(), Ordering::Relaxed);
+    }
+
+    /// Whether the task of that number is being polled here at this moment.
+    pub(crate) fn polls(&self, task: usize) -> bool {
+        self.polled.load(Ordering::Relaxed) == task
     }
 
     /// Notes whether the policy has tasks that wait.

@@ -20,6 +20,8 @@ pub(super) enum NodeState {
     Queued,
     /// Taken out by a wake-up that it has not used yet.
     Granted,
+    /// Taken out because what it waits for it shall not have.
+    Refused,
 }
 
 /// A waiter's place in a queue.
@@ -34,7 +36,7 @@ pub(super) struct Node {
     pub(super) exclusive: bool,
     /// The queue's wake round that this waiter came after, or was last woken in.
     pub(super) round: u64,
-    /// How many permits the waiter lacks yet, for semaphores.
+    /// How many permits the waiter lacks yet, for semaphores; its age, for wait/wound mutexes.
     pub(super) need: usize,
 }
 
@@ -129,6 +131,20 @@ impl List {
             None => self.head = entry.as_ptr(),
         }
         self.tail = entry.as_ptr();
+    }
+
+    /// All entries, the first first.
+    ///
+    /// # Safety
+    /// Under the queue's lock for as long as the iterator is used; an entry may be taken out once the iterator gave it.
+    pub(super) unsafe fn iter(&self) -> impl Iterator<Item = NonNull<Entry>> + use<> {
+        let mut next = self.front();
+        core::iter::from_fn(move || {
+            let entry = next?;
+            // SAFETY: a listed entry lives; the caller holds the lock.
+            next = NonNull::new(unsafe { entry.as_ref().node() }.next);
+            Some(entry)
+        })
     }
 
     /// Takes an entry out.

@@ -68,6 +68,11 @@ impl<T: ?Sized> RwLock<T> {
             .then(|| RwLockReadGuard { lock: self })
     }
 
+    /// Whether somebody has the value, alone or with others, at this moment.
+    pub fn is_locked(&self) -> bool {
+        self.semaphore.available() < WRITE
+    }
+
     /// Takes the value alone, if nobody has it.
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         self.semaphore

@@ -105,6 +105,11 @@ impl Semaphore {
         false
     }
 
+    /// Whether somebody waits, at this moment.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & WAITERS != 0
+    }
+
     /// Takes `n` permits without a guard.
     pub(super) fn take(&self, n: usize) -> Take<'_> {
         Take {

@@ -1,7 +1,8 @@
 //! Locks that spin: for short sections, never across an await.
 //!
 //! All three test before they set, and say nothing about fairness: sections are short, and on a machine that is itself
-//! scheduled a ticket would wait for a CPU that does not run.
+//! scheduled a ticket would wait for a CPU that does not run. Who waits for a lock is as he came: preemption, softirqs and
+//! interrupts are held off for the attempt only, so that a long wait costs nobody else's latency.
 
 use core::{
     fmt,
@@ -12,7 +13,7 @@ use core::{
 
 use crate::{
     cpu::{self, BhGuard, IrqGuard, PreemptGuard},
-    facade::{AtomicBool, AtomicU32, Cell, const_fn, spin_loop},
+    facade::{AtomicBool, Cell, const_fn, spin_loop},
 };
 
 /// The word of a spinning lock.
@@ -30,13 +31,6 @@ impl RawSpin {
         self.0
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-    }
-
-    #[inline(always)]
-    fn lock(&self) {
-        while !self.try_lock() {
-            self.wait();
-        }
     }
 
     /// Spins until the lock looks free.
@@ -106,9 +100,15 @@ macro_rules! spin_lock {
             pub fn lock(&self) -> $guard<'_, T> {
                 #[allow(clippy::redundant_closure_call, reason = "the check is a parameter")]
                 ($check)();
-                let context = $enter;
-                self.raw.lock();
-                $guard { lock: self, _context: context, _not_send: PhantomData }
+                loop {
+                    let context = $enter;
+                    if self.raw.try_lock() {
+                        return $guard { lock: self, _context: context, _not_send: PhantomData };
+                    }
+                    // Waits as the caller was: preemptible, or open to interrupts, if that is what it was.
+                    drop(context);
+                    self.raw.wait();
+                }
             }
 
             /// Takes the lock if it is free.
@@ -216,163 +216,19 @@ spin_lock! {
     SpinLockIrq, SpinLockIrqGuard, IrqContext, IrqContext::enter(), || ()
 }
 
-/// Interrupts masked and preemption off; fields come back in this order.
-struct IrqContext {
+/// Interrupts masked and preemption off, until it is dropped; fields come back in this order.
+pub struct IrqContext {
     _irq: IrqGuard,
     _preempt: PreemptGuard,
 }
 
 impl IrqContext {
     #[inline(always)]
-    fn enter() -> Self {
+    pub(super) fn enter() -> Self {
         let irq = cpu::irq_save();
         Self {
             _irq: irq,
             _preempt: cpu::preempt_disable(),
         }
-    }
-}
-
-const WRITER: u32 = 1 << 31;
-
-/// A spinning lock of many readers or one writer; holders are not preempted.
-///
-/// A writer that waits keeps no reader out, so it is for data that is seldom written.
-///
-/// # Context
-/// Task.
-pub struct RwSpinLock<T: ?Sized> {
-    /// The number of readers, or [`WRITER`].
-    state: AtomicU32,
-    value: Cell<T>,
-}
-
-// SAFETY: the value moves with the lock.
-unsafe impl<T: ?Sized + Send> Send for RwSpinLock<T> {}
-// SAFETY: readers share the value, a writer has it alone.
-unsafe impl<T: ?Sized + Send + Sync> Sync for RwSpinLock<T> {}
-
-impl<T> RwSpinLock<T> {
-    const_fn! {
-        /// A free lock around `value`.
-        pub fn new(value: T) -> Self {
-            Self { state: AtomicU32::new(0), value: Cell::new(value) }
-        }
-    }
-}
-
-impl<T: ?Sized> RwSpinLock<T> {
-    /// Shares the value with other readers.
-    #[inline]
-    pub fn read(&self) -> RwSpinReadGuard<'_, T> {
-        debug_assert!(
-            !cpu::in_hardirq(),
-            "a plain spin lock is taken in a hard interrupt"
-        );
-        let context = cpu::preempt_disable();
-        loop {
-            let state = self.state.load(Ordering::Relaxed);
-            if state & WRITER == 0
-                && self
-                    .state
-                    .compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
-                return RwSpinReadGuard {
-                    lock: self,
-                    _context: context,
-                };
-            }
-            spin_loop();
-        }
-    }
-
-    /// Takes the value alone.
-    #[inline]
-    pub fn write(&self) -> RwSpinWriteGuard<'_, T> {
-        debug_assert!(
-            !cpu::in_hardirq(),
-            "a plain spin lock is taken in a hard interrupt"
-        );
-        let context = cpu::preempt_disable();
-        while self
-            .state
-            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            spin_loop();
-        }
-        RwSpinWriteGuard {
-            lock: self,
-            _context: context,
-        }
-    }
-}
-
-impl<T: Default> Default for RwSpinLock<T> {
-    fn default() -> Self {
-        Self::new(T::default())
-    }
-}
-
-impl<T: ?Sized> fmt::Debug for RwSpinLock<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RwSpinLock")
-            .field("state", &self.state.load(Ordering::Relaxed))
-            .finish_non_exhaustive()
-    }
-}
-
-/// A reader's share of an [`RwSpinLock`].
-#[must_use = "the share is given back when the guard is dropped"]
-pub struct RwSpinReadGuard<'a, T: ?Sized> {
-    lock: &'a RwSpinLock<T>,
-    _context: PreemptGuard,
-}
-
-/// A writer's hold of an [`RwSpinLock`].
-#[must_use = "the lock is given back when the guard is dropped"]
-pub struct RwSpinWriteGuard<'a, T: ?Sized> {
-    lock: &'a RwSpinLock<T>,
-    _context: PreemptGuard,
-}
-
-impl<T: ?Sized> Deref for RwSpinReadGuard<'_, T> {
-    type Target = T;
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: no writer holds the lock while a reader does.
-        self.lock.value.with(|v| unsafe { &*v })
-    }
-}
-
-impl<T: ?Sized> Drop for RwSpinReadGuard<'_, T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.lock.state.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl<T: ?Sized> Deref for RwSpinWriteGuard<'_, T> {
-    type Target = T;
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: the writer is alone.
-        self.lock.value.with(|v| unsafe { &*v })
-    }
-}
-
-impl<T: ?Sized> DerefMut for RwSpinWriteGuard<'_, T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the writer is alone, and the guard is borrowed exclusively.
-        self.lock.value.with_mut(|v| unsafe { &mut *v })
-    }
-}
-
-impl<T: ?Sized> Drop for RwSpinWriteGuard<'_, T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.lock.state.store(0, Ordering::Release);
     }
 }
