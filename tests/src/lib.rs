@@ -15,6 +15,7 @@ pub mod initramfs;
 pub mod ktests;
 pub mod machine;
 pub mod programs;
+pub mod pty;
 pub mod qemu;
 pub mod session;
 pub mod setup;
