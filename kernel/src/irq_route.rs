@@ -1,6 +1,6 @@
-//! What an I/O APIC does with a line: the layout of a redirection entry.
+//! Where interrupts go: the layout of an I/O APIC's redirection entry, and of a message.
 //!
-//! Source: Intel 82093AA data sheet, 3.2.4.
+//! Source: Intel 82093AA data sheet, 3.2.4; Intel SDM 3A, 11.11.
 
 /// Where a line goes and how it is wired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,36 @@ impl Route {
     }
 }
 
+/// What a device writes, and where, to interrupt a CPU without a line (MSI, MSI-X).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it is written.
+    pub address: u64,
+    /// What is written.
+    pub data: u32,
+}
+
+impl Message {
+    const BASE: u64 = 0xfee0_0000;
+
+    /// The message that raises `vector`, as an edge, on the CPU with APIC identity `target` (below 256).
+    pub const fn new(target: u32, vector: u8) -> Self {
+        Self {
+            address: Self::BASE | (target as u64 & 0xff) << 12,
+            data: vector as u32,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_name_the_cpu_and_the_vector() {
+        let message = Message::new(5, 0x41);
+        assert_eq!((message.address, message.data), (0xfee0_5000, 0x41));
+    }
 
     #[test]
     fn entries_as_the_data_sheet_has_them() {

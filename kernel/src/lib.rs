@@ -20,6 +20,7 @@ pub mod exec;
 pub mod futex;
 #[cfg(target_os = "none")]
 pub mod init;
+pub mod irq;
 pub mod irq_route;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]
 pub mod ktest;

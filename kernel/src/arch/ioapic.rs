@@ -7,8 +7,10 @@
 #![allow(unsafe_code, reason = "maps device registers")]
 
 use super::mmio::Registers;
+use super::{apic, smp};
 use crate::boot::acpi;
 use crate::boot::list::List;
+use crate::irq::{CpuSet, IrqError};
 use crate::irq_route::Route;
 use conquer_once::noblock::OnceCell;
 use executor::sync::SpinLockIrq;
@@ -110,22 +112,70 @@ pub fn set_route(gsi: u32, route: Route) {
     }
 }
 
-/// Holds line `gsi` off, or lets it through.
-///
-/// # Context
-/// Any.
-pub fn set_masked(gsi: u32, masked: bool) {
+/// Changes the lower half of a line's entry, and gives it as it is then; 0 where there is no such line.
+fn change(gsi: u32, change: impl FnOnce(u32) -> u32) -> u32 {
+    let Some((chip, line)) = find(gsi) else {
+        return 0;
+    };
+    SELECTING.with(|()| {
+        let register = REDIRECTION + 2 * line;
+        let old = chip.read(register);
+        let new = change(old);
+        if new != old {
+            chip.write(register, new);
+        }
+        new
+    })
+}
+
+/// Sends line `gsi` to the CPU with APIC identity `target`.
+fn set_target(gsi: u32, target: u32) {
     let Some((chip, line)) = find(gsi) else {
         return;
     };
     SELECTING.with(|()| {
         let register = REDIRECTION + 2 * line;
-        let old = chip.read(register);
-        let new = if masked {
-            old | Route::MASKED
-        } else {
-            old & !Route::MASKED
-        };
-        chip.write(register, new);
+        let low = chip.read(register);
+        // Masked while the two halves do not agree; a level that comes meanwhile is still there afterwards.
+        chip.write(register, low | Route::MASKED);
+        chip.write(register + 1, target << 24);
+        chip.write(register, low);
     });
+}
+
+/// The I/O APICs' lines, numbered by GSI. What must be acknowledged is the local APIC, which sits behind them.
+pub struct IoApic;
+
+impl crate::irq::Chip for IoApic {
+    fn name(&self) -> &'static str {
+        "IO-APIC"
+    }
+
+    fn mask(&self, gsi: u32) {
+        change(gsi, |low| low | Route::MASKED);
+    }
+
+    fn unmask(&self, gsi: u32) {
+        change(gsi, |low| low & !Route::MASKED);
+    }
+
+    fn ack(&self, _: u32) {
+        apic::eoi();
+    }
+
+    fn eoi(&self, _: u32) {
+        apic::eoi();
+    }
+
+    fn set_affinity(&self, gsi: u32, cpus: CpuSet) -> Result<u32, IrqError> {
+        let (cpu, target) = smp::choose(cpus).ok_or(IrqError::Invalid)?;
+        set_target(gsi, target);
+        Ok(cpu)
+    }
+
+    fn retrigger(&self, gsi: u32) -> bool {
+        let vector = change(gsi, |low| low) as u8;
+        smp::send_to_self(vector);
+        true
+    }
 }

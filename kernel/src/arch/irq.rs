@@ -1,12 +1,14 @@
 //! Interrupt vectors: who is called for which, and how often that happened.
 //!
-//! A handler is a plain function that runs with interrupts off in hard-interrupt context: it notes the event and wakes; it
-//! never waits, allocates or takes a lock that is not an interrupt-masking one. The end of interrupt is signalled here,
-//! before the handler is called. Lines of devices are routed in [`super::line`].
+//! A vector is a line's ([`bind`]), which then tells its chip when the interrupt is over, or it has a handler of its own:
+//! a plain function that runs with interrupts off in hard-interrupt context. It notes the event and wakes; it never waits,
+//! allocates or takes a lock that is not an interrupt-masking one. Its end of interrupt is signalled here, before it is
+//! called.
 
-#![allow(unsafe_code, reason = "handlers are kept as atomic pointers")]
+#![allow(unsafe_code, reason = "handlers and lines are kept as atomic pointers")]
 
 use super::{apic, vectors};
+use crate::irq::Descriptor;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use executor::irq::IrqEvent;
@@ -20,18 +22,19 @@ pub enum Action {
     Call(Handler),
     /// Raises an event, for a future that awaits it.
     Raise(&'static IrqEvent),
-    /// Raises an event and holds the line off until [`super::line::Line::done`], since it stays asserted until then.
-    MaskAndRaise(u32, &'static IrqEvent),
 }
 
 /// What is registered for a vector; lives for ever.
 struct Registration {
-    name: &'static str,
     action: Action,
 }
 
 static TABLE: [AtomicPtr<Registration>; 256] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; 256];
+/// The lines that have a vector.
+static LINES: [AtomicPtr<Descriptor>; 256] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 256];
+/// A bit for each of the devices' vectors that is in use.
+static USED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// How often each vector was taken on each CPU. Written by that CPU only.
 static COUNTS: [AtomicPtr<Counts>; super::percpu::MAX_CPUS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; super::percpu::MAX_CPUS];
@@ -39,13 +42,13 @@ static UNEXPECTED: AtomicU64 = AtomicU64::new(0);
 
 type Counts = [AtomicU64; 256];
 
-/// Makes `action` what happens for `vector`, under a name for `/proc/interrupts`. What was there before is replaced; it is
-/// not freed, as a handler may be running.
+/// Makes `action` what happens for `vector`. What was there before is replaced; it is not freed, as a handler may be
+/// running.
 ///
 /// # Context
 /// Task or boot.
-pub fn register(vector: u8, name: &'static str, action: Action) {
-    let registration = Box::leak(Box::new(Registration { name, action }));
+pub fn register(vector: u8, action: Action) {
+    let registration = Box::leak(Box::new(Registration { action }));
     TABLE[usize::from(vector)].store(registration, Ordering::Release);
 }
 
@@ -54,7 +57,7 @@ pub fn register(vector: u8, name: &'static str, action: Action) {
 /// # Context
 /// Task or boot.
 pub fn set_handler(vector: u8, handler: Handler) {
-    register(vector, vectors::name(vector), Action::Call(handler));
+    register(vector, Action::Call(handler));
 }
 
 /// Makes `vector` mean nothing again.
@@ -65,9 +68,34 @@ pub fn unregister(vector: u8) {
     TABLE[usize::from(vector)].store(core::ptr::null_mut(), Ordering::Release);
 }
 
-/// What `vector` is called, if it is in use.
-pub fn name(vector: u8) -> Option<&'static str> {
-    registration(vector).map(|registration| registration.name)
+/// Takes a free vector for a device.
+///
+/// # Context
+/// Any.
+pub fn allocate_vector() -> Option<u8> {
+    (vectors::DEVICE_FIRST..=vectors::DEVICE_LAST).find(|vector| {
+        let bit = 1 << (vector % 64);
+        USED[usize::from(vector / 64)].fetch_or(bit, Ordering::AcqRel) & bit == 0
+    })
+}
+
+/// Gives a vector back, which nothing raises any more.
+///
+/// # Context
+/// Any.
+pub fn free_vector(vector: u8) {
+    unregister(vector);
+    LINES[usize::from(vector)].store(core::ptr::null_mut(), Ordering::Release);
+    USED[usize::from(vector / 64)].fetch_and(!(1 << (vector % 64)), Ordering::AcqRel);
+}
+
+/// Makes `vector` the interrupt of `line`, until [`free_vector`].
+///
+/// # Context
+/// Task or boot.
+pub fn bind(vector: u8, line: &'static Descriptor) {
+    let line = core::ptr::from_ref(line).cast_mut();
+    LINES[usize::from(vector)].store(line, Ordering::Release);
 }
 
 /// How often `vector` was taken on CPU `cpu`.
@@ -96,6 +124,16 @@ fn registration(vector: u8) -> Option<&'static Registration> {
     unsafe { TABLE[usize::from(vector)].load(Ordering::Acquire).as_ref() }
 }
 
+/// The line whose vector it is.
+#[inline]
+fn line(vector: u8) -> Option<&'static Descriptor> {
+    if vector > vectors::DEVICE_LAST {
+        return None;
+    }
+    // SAFETY: the table holds nothing but null and descriptors, which live for ever.
+    unsafe { LINES[usize::from(vector)].load(Ordering::Acquire).as_ref() }
+}
+
 fn counts(cpu: u32) -> Option<&'static Counts> {
     // SAFETY: the table holds nothing but null and counts, which live for ever.
     unsafe { COUNTS.get(cpu as usize)?.load(Ordering::Acquire).as_ref() }
@@ -111,6 +149,16 @@ pub fn dispatch(vector: u8) {
         // Only this CPU writes it.
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
+    match line(vector) {
+        Some(line) => line.handle(),
+        None => call(vector),
+    }
+    executor::cpu::hardirq_exit();
+    executor::softirq::irq_exit();
+}
+
+/// Does what a vector without a line is for.
+fn call(vector: u8) {
     match registration(vector) {
         Some(Registration {
             action: Action::Call(handler),
@@ -126,18 +174,8 @@ pub fn dispatch(vector: u8) {
             apic::eoi();
             event.raise();
         }
-        Some(Registration {
-            action: Action::MaskAndRaise(gsi, event),
-            ..
-        }) => {
-            super::ioapic::set_masked(*gsi, true);
-            apic::eoi();
-            event.raise();
-        }
         None => unexpected_vector(vector),
     }
-    executor::cpu::hardirq_exit();
-    executor::softirq::irq_exit();
 }
 
 #[cold]

@@ -1,36 +1,17 @@
-//! Interrupt lines of devices: from a wire to a vector to whoever waits.
+//! Interrupt lines of devices: from a wire to a line with a number, and to whoever answers it.
 //!
-//! A device's line is asked for once. An edge raises the driver's event and is over; a level line is held off when it
-//! fires, since it stays asserted until the driver has dealt with the device, and let through again by [`Line::done`].
+//! A wire of an I/O APIC gets its line, and its vector, when it is first asked for, and keeps them. Numbers are Linux's: a
+//! legacy interrupt has its own, another wire that of its GSI.
 
-use super::irq::{self, Action, Handler};
-use super::percpu;
-use super::{ioapic, vectors};
+use super::ioapic::{self, IoApic};
+use super::irq;
 use crate::boot::acpi;
+use crate::irq::{CpuSet, Descriptor, Domain, Flags, Irq, IrqError, Request, Trigger};
 use crate::irq_route::{Route, Wire};
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::sync::Arc;
+use conquer_once::noblock::OnceCell;
 use executor::irq::IrqEvent;
-
-const WORDS: usize = 4;
-
-/// A bit for each vector that is in use; those outside the devices' range are from the start.
-static USED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
-
-/// Why a line was not to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineError {
-    /// No controller has such a line.
-    NoSuchLine,
-    /// All vectors are in use.
-    NoVector,
-}
-
-/// A line that leads to a vector. It stays so until [`Line::release`].
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    wire: Wire,
-    vector: u8,
-}
+use executor::sync::SpinLock;
 
 /// How the legacy interrupt `irq` (0 to 15) is wired: as ACPI says, else high and by edge to the line of its number.
 pub fn isa(irq: u8) -> Wire {
@@ -60,122 +41,101 @@ pub fn pci(gsi: u32) -> Wire {
     }
 }
 
-/// Takes a free vector for a device.
+/// The lines of the I/O APICs.
+fn domain() -> &'static Domain {
+    static DOMAIN: OnceCell<Domain> = OnceCell::uninit();
+    // Fails only if it is there.
+    let _ = DOMAIN.try_init_once(|| Domain::new("IO-APIC", Arc::new(IoApic)));
+    DOMAIN.try_get().expect("made above")
+}
+
+/// The number of the line at `gsi`.
+fn number(gsi: u32) -> u32 {
+    let mut overrides = acpi::tables().overrides.iter();
+    let wired = overrides.find(|wire| wire.gsi == gsi);
+    wired.map_or(gsi, |wire| u32::from(wire.irq))
+}
+
+/// The line of `wire`. It goes to the boot CPU until it is moved.
 ///
 /// # Context
-/// Any.
-pub fn allocate_vector() -> Option<u8> {
-    (vectors::DEVICE_FIRST..=vectors::DEVICE_LAST).find(|vector| {
-        let bit = 1 << (vector % 64);
-        USED[usize::from(vector / 64)].fetch_or(bit, Ordering::AcqRel) & bit == 0
-    })
+/// Task or boot.
+/// # Errors
+/// [`IrqError::NoIrq`] if no controller has such a line or no number is left; [`IrqError::NoVector`] if no vector is.
+pub fn of(wire: Wire) -> Result<&'static Descriptor, IrqError> {
+    /// Held so that one who asks at the same time finds the line set up.
+    static SETTING_UP: SpinLock<()> = SpinLock::new(());
+    if !ioapic::has(wire.gsi) {
+        return Err(IrqError::NoIrq);
+    }
+    let _alone = SETTING_UP.lock();
+    if let Some(line) = domain().find(wire.gsi) {
+        return Ok(line);
+    }
+    let vector = irq::allocate_vector().ok_or(IrqError::NoVector)?;
+    let trigger = if wire.level {
+        Trigger::Level
+    } else {
+        Trigger::Edge
+    };
+    let mapped = domain()
+        .map(wire.gsi, Some(number(wire.gsi)), trigger)
+        .or_else(|_| domain().map(wire.gsi, None, trigger));
+    let line = match mapped {
+        Ok(line) => line,
+        Err(error) => {
+            irq::free_vector(vector);
+            return Err(error);
+        }
+    };
+    irq::bind(vector, line);
+    let route = Route {
+        vector,
+        target: 0,
+        wire,
+        masked: true,
+    };
+    ioapic::set_route(wire.gsi, route);
+    // To the first CPU, and noted as being there; anybody may move it.
+    line.set_affinity(CpuSet::MAX)?;
+    Ok(line)
 }
 
-/// Gives a vector back, which nothing raises any more.
-pub fn free_vector(vector: u8) {
-    irq::unregister(vector);
-    USED[usize::from(vector / 64)].fetch_and(!(1 << (vector % 64)), Ordering::AcqRel);
+/// Asks for the line of `wire`.
+///
+/// # Context
+/// Task or boot.
+/// # Errors
+/// As [`of`] and [`Request::submit`].
+pub fn request(wire: Wire, request: Request) -> Result<Irq, IrqError> {
+    request.submit(of(wire)?)
 }
 
-impl Line {
-    /// Routes the line of `wire` to the boot CPU and raises `event` when it fires.
-    ///
-    /// # Context
-    /// Task or boot.
-    /// # Errors
-    /// [`LineError`] if there is no such line or no vector left.
-    pub fn request(
-        wire: Wire,
-        name: &'static str,
-        event: &'static IrqEvent,
-    ) -> Result<Self, LineError> {
-        let action = if wire.level {
-            Action::MaskAndRaise(wire.gsi, event)
-        } else {
-            Action::Raise(event)
-        };
-        Self::route(wire, name, action)
-    }
-
-    /// Routes the line of `wire`, which is an edge, to the boot CPU and calls `handler` when it fires.
-    ///
-    /// # Context
-    /// Task or boot.
-    /// # Errors
-    /// [`LineError`] if there is no such line or no vector left.
-    /// # Panics
-    /// If the line is a level: it would fire again at once.
-    pub fn request_handler(
-        wire: Wire,
-        name: &'static str,
-        handler: Handler,
-    ) -> Result<Self, LineError> {
-        assert!(!wire.level, "a level line wants an event");
-        Self::route(wire, name, Action::Call(handler))
-    }
-
-    fn route(wire: Wire, name: &'static str, action: Action) -> Result<Self, LineError> {
-        if !ioapic::has(wire.gsi) {
-            return Err(LineError::NoSuchLine);
-        }
-        let vector = allocate_vector().ok_or(LineError::NoVector)?;
-        irq::register(vector, name, action);
-        let line = Self { wire, vector };
-        line.aim(0);
-        Ok(line)
-    }
-
-    /// Sends the line to CPU `cpu` from now on.
-    ///
-    /// # Context
-    /// Task or boot.
-    pub fn aim(self, cpu: u32) {
-        let target = percpu::of(cpu).map_or(0, |area| area.apic_id.load(Ordering::Relaxed) as u32);
-        ioapic::set_route(
-            self.wire.gsi,
-            Route {
-                vector: self.vector,
-                target,
-                wire: self.wire,
-                masked: false,
-            },
-        );
-    }
-
-    /// Lets a level line through again, after the driver has dealt with what the device wanted.
-    ///
-    /// # Context
-    /// Any.
-    pub fn done(self) {
-        if self.wire.level {
-            ioapic::set_masked(self.wire.gsi, false);
-        }
-    }
-
-    /// Holds the line off, or lets it through.
-    ///
-    /// # Context
-    /// Any.
-    pub fn set_masked(self, masked: bool) {
-        ioapic::set_masked(self.wire.gsi, masked);
-    }
-
-    /// The vector that the line raises.
-    pub fn vector(self) -> u8 {
-        self.vector
-    }
-
-    /// Which line it is.
-    pub fn gsi(self) -> u32 {
-        self.wire.gsi
-    }
-
-    /// Holds the line off for good and frees its vector.
-    ///
-    /// # Context
-    /// Task; the driver's future is gone.
-    pub fn release(self) {
-        ioapic::set_masked(self.wire.gsi, true);
-        free_vector(self.vector);
-    }
+/// Asks for the line of `wire` to raise `event`. A level line is then held off until [`Irq::done`], since it stays asserted
+/// until the driver has dealt with the device.
+///
+/// # Context
+/// Task or boot.
+/// # Errors
+/// As [`request`].
+pub fn request_event(
+    wire: Wire,
+    name: &'static str,
+    event: &'static IrqEvent,
+) -> Result<Irq, IrqError> {
+    let flags = if wire.level {
+        Flags::ONESHOT | Flags::SHARED
+    } else {
+        // An edge is over when it has been noted.
+        Flags::empty()
+    };
+    let wanted = Request::new(name).flags(flags);
+    let wanted = if wire.level {
+        wanted.event(event)
+    } else {
+        wanted
+            .event(event)
+            .handler(|_| crate::irq::Answer::WAKE_THREAD)
+    };
+    request(wire, wanted)
 }

@@ -15,6 +15,7 @@ pub mod irq;
 pub mod layout;
 pub mod line;
 pub mod mmio;
+pub mod msi;
 pub mod percpu;
 pub mod pic;
 pub mod pit;

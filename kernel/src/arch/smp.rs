@@ -83,6 +83,22 @@ fn send(cpu: u32, vector: u8) {
     }
 }
 
+/// A CPU of `cpus` that takes part, the first one, and its APIC identity.
+pub fn choose(cpus: CpuMask) -> Option<(u32, u32)> {
+    let there = cpus & online();
+    let cpu = (there != 0).then(|| there.trailing_zeros())?;
+    let area = percpu::of(cpu)?;
+    Some((cpu, area.apic_id.load(Ordering::Relaxed) as u32))
+}
+
+/// Interrupts this CPU with `vector`, when interrupts are let in.
+///
+/// # Context
+/// Any but NMI.
+pub fn send_to_self(vector: u8) {
+    apic::send_ipi(apic::id(), vector);
+}
+
 /// Runs `function` on every CPU of `targets` that takes part, this one included if it is in, and returns when all have.
 ///
 /// It runs in hard-interrupt context there, and must neither wait nor lock nor call other CPUs in turn.

@@ -26,6 +26,9 @@ pub const APIC_ERROR: u8 = 0xfe;
 /// An interrupt that went away before it was taken; it gets no end of interrupt.
 pub const SPURIOUS: u8 = 0xff;
 
+/// The machine's own vectors, in the order of `/proc/interrupts`.
+pub const NAMED: [u8; 6] = [TIMER, SPURIOUS, RESCHEDULE, CALL, STOP, APIC_ERROR];
+
 /// What `/proc/interrupts` calls the machine's own vectors.
 pub const fn name(vector: u8) -> &'static str {
     match vector {
@@ -36,5 +39,18 @@ pub const fn name(vector: u8) -> &'static str {
         APIC_ERROR => "APIC errors",
         SPURIOUS => "Spurious interrupts",
         _ => "device",
+    }
+}
+
+/// The three letters before their counts; Linux's, where it has them.
+pub const fn label(vector: u8) -> &'static str {
+    match vector {
+        TIMER => "LOC",
+        STOP => "STP",
+        CALL => "CAL",
+        RESCHEDULE => "RES",
+        APIC_ERROR => "APE",
+        SPURIOUS => "SPU",
+        _ => "???",
     }
 }

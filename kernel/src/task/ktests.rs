@@ -14,7 +14,7 @@ use executor::work::WorkQueue;
 use executor::{Scope, Spawner, spawn_on, yield_now};
 use test_macros::kernel_test;
 
-use crate::arch::{apic, irq, line, percpu, smp};
+use crate::arch::{apic, irq, percpu, smp};
 
 /// How long what should come at once may take on a busy host.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -139,10 +139,10 @@ static BOTTOM_HALF: IrqEvent = IrqEvent::new();
 #[kernel_test]
 async fn a_softirq_runs_on_the_way_out_of_an_interrupt() {
     static RUNS: AtomicU64 = AtomicU64::new(0);
-    let Some(vector) = line::allocate_vector() else {
+    let Some(vector) = irq::allocate_vector() else {
         panic!("vectors are free at boot");
     };
-    irq::register(vector, "softirq test", irq::Action::Raise(&BOTTOM_HALF));
+    irq::register(vector, irq::Action::Raise(&BOTTOM_HALF));
     let here = cpu::id();
     let before = softirq::counts(here)[Vector::Block as usize];
     let half = softirq::spawn(Vector::Block, "bottom half", async {
@@ -170,7 +170,7 @@ async fn a_softirq_runs_on_the_way_out_of_an_interrupt() {
     half.abort();
     assert!(half.await.is_err());
     irq::unregister(vector);
-    line::free_vector(vector);
+    irq::free_vector(vector);
 }
 
 #[kernel_test(cpus = 2)]

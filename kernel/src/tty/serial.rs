@@ -25,7 +25,7 @@ use super::modem::{
     TIOCM_RTS,
 };
 use super::{Tty, console};
-use crate::arch::line::{self, Line};
+use crate::arch::line;
 use crate::arch::serial::{COM1, COM2};
 
 /// Major number of `ttyS`.
@@ -135,14 +135,18 @@ fn start(port: Arc<SerialPort>, termios: Termios) {
     if FOUND[index].try_init_once(|| tty.clone()).is_err() {
         return;
     }
-    if let Err(error) = Line::request(line::isa(irq), name, &INTERRUPTS[index]) {
-        log::error!("serial: no interrupt for {name}: {error:?}");
-        return;
-    }
+    let line = match line::request_event(line::isa(irq), name, &INTERRUPTS[index]) {
+        Ok(line) => line,
+        Err(error) => {
+            log::error!("serial: no interrupt for {name}: {error:?}");
+            return;
+        }
+    };
     port.uart.start(&termios);
     console::add_node(name, 0o600, number);
     log::info!("serial: {name} at {base:#x} irq={irq}");
     executor::spawn(name, async move {
+        let _line = line;
         let upper = SerialLine(tty);
         port.uart.run(&INTERRUPTS[index], &upper).await;
     })

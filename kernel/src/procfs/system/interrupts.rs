@@ -1,8 +1,12 @@
-//! `/proc/interrupts`.
+//! `/proc/interrupts` and `/proc/softirqs`.
+//!
+//! Source: Linux's `show_interrupts` and `arch_show_interrupts` (what is not there on this machine is not listed).
 
+use executor::softirq;
 use fs::Result;
 
 use crate::arch::{irq, smp, vectors};
+use crate::irq as lines;
 use crate::pseudofs::{Out, put};
 
 pub(super) fn show(out: &mut Out) -> Result<()> {
@@ -12,27 +16,46 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
         put!(out, "CPU{cpu:<8}");
     }
     put!(out, "\n");
-    for vector in vectors::DEVICE_FIRST..=vectors::DEVICE_LAST {
-        if let Some(name) = irq::name(vector) {
-            counts(out, format_args!("{vector:3}"), cpus, vector);
-            put!(out, "  IO-APIC   {name}\n");
+    for line in lines::existing() {
+        let now = line.snapshot();
+        if now.actions.is_empty() && line.total() == 0 {
+            continue;
         }
+        put!(out, "{:3}: ", line.number());
+        for cpu in 0..cpus {
+            put!(out, "{:10} ", line.count_on(cpu));
+        }
+        put!(out, " {:>8}", now.chip.unwrap_or("None"));
+        put!(out, " {:3}-{:<8}", now.hw, now.flow.name());
+        for (at, name) in now.actions.iter().enumerate() {
+            put!(out, "{}{name}", if at == 0 { "  " } else { ", " });
+        }
+        put!(out, "\n");
     }
-    for (label, vector) in [
-        ("LOC", vectors::TIMER),
-        ("RES", vectors::RESCHEDULE),
-        ("CAL", vectors::CALL),
-    ] {
-        counts(out, format_args!("{label}"), cpus, vector);
-        put!(out, "  {}\n", vectors::name(vector));
+    for vector in vectors::NAMED {
+        put!(out, "{}: ", vectors::label(vector));
+        for cpu in 0..cpus {
+            put!(out, "{:10} ", irq::count(cpu, vector));
+        }
+        put!(out, " {}\n", vectors::name(vector));
     }
     put!(out, "ERR: {:10}\n", irq::unexpected());
     Ok(())
 }
 
-fn counts(out: &mut Out, label: core::fmt::Arguments<'_>, cpus: u32, vector: u8) {
-    put!(out, "{label}:");
+pub(super) fn show_softirqs(out: &mut Out) -> Result<()> {
+    let cpus = smp::cpu_count();
+    put!(out, "{:20}", "");
     for cpu in 0..cpus {
-        put!(out, " {:10}", irq::count(cpu, vector));
+        put!(out, "CPU{cpu:<8}");
     }
+    put!(out, "\n");
+    for (at, vector) in softirq::Vector::ALL.into_iter().enumerate() {
+        put!(out, "{:>12}:", vector.name());
+        for cpu in 0..cpus {
+            put!(out, " {:10}", softirq::counts(cpu)[at]);
+        }
+        put!(out, "\n");
+    }
+    Ok(())
 }

@@ -45,6 +45,7 @@ pub(super) const FILES: &[File] = &[
     ("misc", 0o444, nothing),
     ("modules", 0o444, nothing),
     ("partitions", 0o444, partitions),
+    ("softirqs", 0o444, interrupts::show_softirqs),
     ("stat", 0o444, stat::show),
     ("swaps", 0o444, swaps),
     ("uptime", 0o444, uptime),

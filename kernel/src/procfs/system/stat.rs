@@ -1,15 +1,14 @@
 //! `/proc/stat`.
 
+use executor::softirq;
 use fs::Result;
 
 use super::TICK_NS;
-use crate::arch::{irq, smp};
+use crate::arch::{irq, smp, vectors};
+use crate::irq as lines;
 use crate::process::table;
 use crate::pseudofs::{Out, put};
 use crate::task::load::{self, CpuTimes};
-
-/// Vectors that the CPU may be interrupted by from outside.
-const FIRST_VECTOR: u8 = 0x30;
 
 pub(super) fn show(out: &mut Out) -> Result<()> {
     let cpus = smp::cpu_count();
@@ -25,14 +24,16 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
     for cpu in 0..cpus {
         line(out, format_args!("cpu{cpu}"), &load::times(cpu));
     }
+    let own = vectors::NAMED.into_iter();
     let taken = |vector: u8| (0..cpus).map(|cpu| irq::count(cpu, vector)).sum::<u64>();
-    put!(
-        out,
-        "intr {}",
-        (FIRST_VECTOR..=u8::MAX).map(taken).sum::<u64>()
-    );
-    for vector in FIRST_VECTOR..=u8::MAX {
-        put!(out, " {}", taken(vector));
+    let devices: u64 = lines::existing().map(|line| line.total()).sum();
+    put!(out, "intr {}", devices + own.map(taken).sum::<u64>());
+    for number in 0..lines::IRQS {
+        put!(
+            out,
+            " {}",
+            lines::get(number).map_or(0, |line| line.total())
+        );
     }
     let boot =
         fs::time::now().sec - (executor::time::Instant::now().as_ns() / 1_000_000_000) as i64;
@@ -43,7 +44,14 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
         "processes {}\nprocs_running {running}\nprocs_blocked 0\n",
         table::lock().fork_count()
     );
-    put!(out, "softirq 0 0 0 0 0 0 0 0 0 0 0\n");
+    let softirqs = (0..cpus).map(softirq::counts).fold([0; 10], |sum, of_cpu| {
+        core::array::from_fn(|vector| sum[vector] + of_cpu[vector])
+    });
+    put!(out, "softirq {}", softirqs.iter().sum::<u64>());
+    for count in softirqs {
+        put!(out, " {count}");
+    }
+    put!(out, "\n");
     Ok(())
 }
 
