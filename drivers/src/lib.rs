@@ -6,8 +6,18 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(not(target_os = "none"))]
 extern crate std;
 
+pub mod block;
+pub mod device;
+pub mod dma;
+pub mod edu;
+pub mod input;
+pub mod interrupt;
+pub mod io;
+pub mod pci;
 pub mod serial;
+#[cfg(not(target_os = "none"))]
+pub mod simulated;
 pub mod tty;
