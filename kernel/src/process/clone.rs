@@ -72,6 +72,8 @@ pub struct CloneArgs {
     pub tls: u64,
     /// Where the parent finds the child's number, with `CLONE_PARENT_SETTID`.
     pub parent_tid: u64,
+    /// Where the parent finds a descriptor of the child, with `CLONE_PIDFD`.
+    pub pidfd: u64,
     /// Where the child finds its number, with `CLONE_CHILD_SETTID` and `CLONE_CHILD_CLEARTID`.
     pub child_tid: u64,
 }
@@ -106,7 +108,7 @@ fn check(flags: u64, privileged: bool) -> Result<(), Errno> {
             Errno::EPERM
         });
     }
-    if flags & (INTO_CGROUP | PIDFD) != 0 {
+    if flags & INTO_CGROUP != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(())
@@ -217,13 +219,39 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
             }
         }
     }
+    let pidfd = if flags & flag::PIDFD != 0 {
+        match give_pidfd(parent, thread.process(), args.pidfd) {
+            Ok(fd) => Some(fd),
+            Err(e) => {
+                exit::abandon(&thread);
+                return Err(e);
+            }
+        }
+    } else {
+        None
+    };
     let vfork = (flags & flag::VFORK != 0).then(|| VforkDone::new(parent.task().cloned()));
     *child.vfork.lock() = vfork.clone();
     if let Err(e) = crate::user::start(&thread, child_regs) {
+        if let Some(fd) = pidfd {
+            drop(parent.files().remove(fd));
+        }
         exit::abandon(&thread);
         return Err(e);
     }
     Ok(Cloned { tid, vfork })
+}
+
+/// Gives `parent` a descriptor of `child`, and writes its number to `at`.
+fn give_pidfd(parent: &Thread, child: &Arc<Process>, at: u64) -> Result<i32, Errno> {
+    let files = parent.files();
+    let limit = parent.process().limit(Resource::Files);
+    let fd = files.install(super::pidfd::open(child, 0)?, true, limit)?;
+    if let Err(e) = usermem::write(at, &fd) {
+        drop(files.remove(fd));
+        return Err(e);
+    }
+    Ok(fd)
 }
 
 /// Enters a new thread of the caller's process into all lists. It does not run yet.

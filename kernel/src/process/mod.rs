@@ -15,6 +15,8 @@ pub mod status;
 pub mod user;
 
 #[cfg(target_os = "none")]
+pub mod access;
+#[cfg(target_os = "none")]
 pub mod current;
 #[cfg(target_os = "none")]
 pub mod exit;
@@ -34,6 +36,8 @@ pub mod thread;
 pub mod clone;
 #[cfg(target_os = "none")]
 pub mod oom;
+#[cfg(target_os = "none")]
+pub mod pidfd;
 #[cfg(target_os = "none")]
 pub mod timers;
 #[cfg(target_os = "none")]

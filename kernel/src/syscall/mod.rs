@@ -17,6 +17,8 @@ pub mod log;
 pub mod mm;
 pub mod mount;
 pub mod path;
+pub mod peek;
+pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 pub mod process;
@@ -140,6 +142,8 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     mm::CALLS,
     mount::CALLS,
     path::CALLS,
+    peek::CALLS,
+    pidfd::CALLS,
     pipe::CALLS,
     poll::CALLS,
     process::CALLS,

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use executor::time::Instant;
+use fs::file::oflag;
 use fs::namei::{LookupFlags, at};
 use fs::{Cap, Errno, Result};
 
@@ -11,12 +12,13 @@ use super::{Call, Plain, Stop, SysResult};
 use crate::arch::user::USER_END;
 use crate::exec::{self, Vector};
 use crate::process::clone::{self, CloneArgs, flag};
+use crate::process::family::Life;
 use crate::process::process::{TICK_NS, UsageSum};
 use crate::process::rlimit::{Resource, Rlimit};
 use crate::process::wait::{
     self, Found, WALL, WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOTHREAD, WNOWAIT, WSTOPPED, Which,
 };
-use crate::process::{Pid, Process, Thread, exit, session, table};
+use crate::process::{Pid, Process, Thread, exit, pidfd, session, table};
 use crate::usermem;
 
 /// The calls of this area.
@@ -138,6 +140,7 @@ fn clone_call(call: &mut Call<'_>) -> SysResult {
         exit_signal: (flags & CSIGNAL) as i32,
         stack: call.arg(1),
         parent_tid: call.arg(2),
+        pidfd: call.arg(2),
         child_tid: call.arg(3),
         tls: call.arg(4),
     };
@@ -203,6 +206,7 @@ fn clone3(call: &mut Call<'_>) -> SysResult {
         exit_signal: exit_signal as i32,
         stack: if stack == 0 { 0 } else { stack + stack_size },
         parent_tid: word(3),
+        pidfd: word(1),
         child_tid: word(2),
         tls: word(7),
     };
@@ -372,6 +376,7 @@ fn waitid_args(call: &Call<'_>) -> Result<(Which, u32)> {
     const P_ALL: u64 = 0;
     const P_PID: u64 = 1;
     const P_PGID: u64 = 2;
+    const P_PIDFD: u64 = 3;
     let (kind, id, options) = (call.arg(0), call.int(1), call.arg(3) as u32);
     if options & !(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WNOTHREAD | WCLONE | WALL)
         != 0
@@ -384,9 +389,32 @@ fn waitid_args(call: &Call<'_>) -> Result<(Which, u32)> {
         P_PID if id > 0 => Which::Process(id),
         P_PGID if id == 0 => Which::Group(call.thread.process().group().id),
         P_PGID if id > 0 => Which::Group(id),
+        P_PIDFD if id >= 0 => Which::Process(waited_pidfd(call, id)?),
         _ => return Err(Errno::EINVAL),
     };
     Ok((which, options))
+}
+
+/// The number of the process that pidfd `fd` stands for.
+fn waited_pidfd(call: &Call<'_>, fd: i32) -> Result<Pid> {
+    let process = pidfd::process_of(&*call.thread.file(fd)?)?;
+    // Its number may be another's by now.
+    let reaped = process.family(&table::lock()).life == Life::Reaped;
+    if reaped {
+        Err(Errno::ECHILD)
+    } else {
+        Ok(process.pid)
+    }
+}
+
+/// Whether the caller waits for a pidfd that is not to be waited for.
+fn is_nonblocking_pidfd(call: &Call<'_>) -> bool {
+    const P_PIDFD: u64 = 3;
+    call.arg(0) == P_PIDFD
+        && call
+            .thread
+            .file(call.int(1))
+            .is_ok_and(|file| file.flags() & oflag::O_NONBLOCK != 0)
 }
 
 fn waitid_done(call: &Call<'_>, found: Option<Found>) -> Result<u64> {
@@ -413,6 +441,7 @@ fn waitid_done(call: &Call<'_>, found: Option<Found>) -> Result<u64> {
 fn waitid(call: &mut Call<'_>) -> SysResult {
     let (which, options) = waitid_args(call)?;
     match wait::look(call.thread, which, options)? {
+        None if options & WNOHANG == 0 && is_nonblocking_pidfd(call) => Err(Errno::EAGAIN.into()),
         None if options & WNOHANG == 0 => Err(Stop::Wait),
         found => Ok(waitid_done(call, found)?),
     }

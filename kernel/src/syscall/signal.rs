@@ -59,7 +59,7 @@ fn check_size(size: u64) -> Result<()> {
 }
 
 /// A signal number that may be 0, for a mere check of permissions.
-fn signal_or_zero(number: i32) -> Result<Option<Signal>> {
+pub(super) fn signal_or_zero(number: i32) -> Result<Option<Signal>> {
     if number == 0 {
         Ok(None)
     } else {
@@ -350,7 +350,7 @@ fn check(
 }
 
 /// Sends to one process, found by its number.
-fn send_to_process(
+pub(super) fn send_to_process(
     call: &Call<'_>,
     process: &Arc<Process>,
     signal: Option<Signal>,
@@ -385,7 +385,7 @@ fn send_to_all(
 }
 
 /// What kill and tkill say about their sender.
-fn own_info(call: &Call<'_>, signal: Option<Signal>, code: i32) -> SigInfo {
+pub(super) fn own_info(call: &Call<'_>, signal: Option<Signal>, code: i32) -> SigInfo {
     let uid = call.thread.with_shared(|shared| shared.cred.uid);
     SigInfo::user(
         signal.unwrap_or(Signal::SIGHUP),
@@ -485,7 +485,7 @@ fn tgkill(call: &mut Call<'_>) -> SysResult {
 }
 
 /// What a program wants to send with `signal` to process `pid`. To others it may not pretend to be the kernel or kill.
-fn foreign_info(
+pub(super) fn foreign_info(
     call: &Call<'_>,
     at: u64,
     number: i32,

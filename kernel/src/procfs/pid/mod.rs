@@ -77,10 +77,7 @@ impl Subject {
     /// # Errors
     /// `EACCES`; `ESRCH` if it has ended.
     fn check_access(&self) -> Result<()> {
-        if self.thread.is_none() {
-            return Err(Errno::ESRCH);
-        }
-        access::check(&current(), &self.process, &self.cred())
+        access::check(&current(), self.live()?)
     }
 
     fn owner(&self) -> (u32, u32) {

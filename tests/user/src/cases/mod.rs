@@ -4,6 +4,7 @@ mod exec;
 mod files;
 mod hostile;
 mod memory;
+mod pidfd;
 mod pipes;
 mod process;
 mod procfs;
@@ -34,6 +35,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("files", files::CASES),
         ("hostile", hostile::CASES),
         ("memory", memory::CASES),
+        ("pidfd", pidfd::CASES),
         ("pipes", pipes::CASES),
         ("process", process::CASES),
         ("procfs", procfs::CASES),
