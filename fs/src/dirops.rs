@@ -11,7 +11,7 @@ use crate::mount::Path;
 use crate::namei::{Last, PATH_MAX, Walk, may_create};
 use crate::notify::{self, NotifyEvents};
 use crate::open::new_node;
-use crate::{Errno, Result};
+use crate::{Errno, Result, protect};
 
 /// Walks to a name that is to be made, locks its directory, checks, and calls `make` for the inode.
 fn create_with(
@@ -123,6 +123,7 @@ pub fn link(old: &Path, walk: &Walk<'_>, path: &[u8]) -> Result<()> {
         if inode.is_dir() {
             return Err(Errno::EPERM);
         }
+        protect::may_link(walk.cred, inode)?;
         if inode.nlink() == 0 && !inode.linkable() {
             return Err(Errno::ENOENT);
         }

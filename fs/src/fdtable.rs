@@ -6,10 +6,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::file::File;
 use crate::sync::SpinLock;
-use crate::{Errno, Result};
+use crate::{Errno, Result, Tunable};
 
 /// The largest table that `RLIMIT_NOFILE` may ask for (`fs.nr_open`).
-pub const NR_OPEN: u64 = 1024 * 1024;
+pub static NR_OPEN: Tunable = Tunable::new(1024 * 1024, 64, 2_147_483_584);
 
 #[derive(Clone)]
 struct Slot {
@@ -148,7 +148,7 @@ impl FdTable {
         limit: u64,
     ) -> Result<i32> {
         let from = usize::try_from(from).map_err(|_| Errno::EINVAL)?;
-        let limit = limit.min(NR_OPEN) as usize;
+        let limit = limit.min(NR_OPEN.count() as u64) as usize;
         if from >= limit && from > 0 {
             return Err(Errno::EINVAL);
         }
@@ -183,7 +183,7 @@ impl FdTable {
         limit: u64,
     ) -> Result<Option<Arc<File>>> {
         let fd = index(fd)?;
-        if fd as u64 >= limit.min(NR_OPEN) {
+        if fd as u64 >= limit.min(NR_OPEN.count() as u64) {
             return Err(Errno::EBADF);
         }
         let mut inner = self.inner.lock();

@@ -18,7 +18,7 @@ use crate::mount::Path;
 use crate::notify::{self, NotifyEvents};
 use crate::poll::{PollEvents, PollTable};
 use crate::sync::SpinLock;
-use crate::{Errno, Result};
+use crate::{Errno, Result, Tunable};
 
 pub use ops::{DirSink, FileOps, Whence, generic_seek};
 
@@ -85,6 +85,22 @@ pub enum Positioning {
 
 /// Open descriptions there are.
 static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
+
+/// The most open descriptions of all without `CAP_SYS_ADMIN` (`fs.file-max`).
+pub static MAX_FILES: Tunable = Tunable::new(i64::MAX, 0, i64::MAX);
+
+/// Whether another file may be opened; `privileged` says, where it matters, whether by `CAP_SYS_ADMIN`.
+///
+/// # Errors
+/// `ENFILE`.
+#[inline]
+pub fn admit(privileged: impl FnOnce() -> bool) -> Result<()> {
+    if open_count() < MAX_FILES.count() || privileged() {
+        Ok(())
+    } else {
+        Err(Errno::ENFILE)
+    }
+}
 
 /// Returns how many open descriptions there are (`/proc/sys/fs/file-nr`).
 pub fn open_count() -> usize {

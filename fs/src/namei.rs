@@ -11,7 +11,7 @@ use crate::cred::{Credentials, MAY_EXEC};
 use crate::dentry::{self, Dentry, Name};
 use crate::inode::{Inode, LinkTarget, S_IFLNK, S_IFMT};
 use crate::mount::{Path, ms};
-use crate::{Errno, Result};
+use crate::{Errno, Result, protect};
 
 /// The longest path, with its terminating zero.
 pub const PATH_MAX: usize = 4096;
@@ -268,6 +268,9 @@ impl<'a> Cursor<'_, 'a> {
             return Err(Errno::ELOOP);
         }
         let inode = dentry.existing()?;
+        if component.last {
+            protect::may_follow(self.walk.cred, self.at.dentry.existing()?, inode)?;
+        }
         crate::inode::touch_atime(&self.at.mount, inode);
         let rest = &self.text()[component.range.1..];
         match inode.ops().link_target(inode)? {

@@ -13,7 +13,7 @@ use crate::inode::{
 use crate::mount::{Path, ms};
 use crate::namei::{LookupFlags, OpenLast, Walk, may_create};
 use crate::notify::{self, NotifyEvents};
-use crate::{Errno, Result, device, pipe};
+use crate::{Errno, Result, device, pipe, protect};
 
 /// The bit of [`O_TMPFILE`] that is not `O_DIRECTORY`.
 const TMPFILE_BIT: u32 = O_TMPFILE & !O_DIRECTORY;
@@ -105,6 +105,10 @@ fn open_create(walk: &Walk<'_>, path: &[u8], how: OpenHow) -> Result<Arc<File>> 
                 dentry,
             };
             path.enter_mounts();
+            if how.flags & O_EXCL == 0 {
+                let found = path.dentry.existing()?;
+                protect::may_open_created(walk.cred, dir.dentry.existing()?, found)?;
+            }
             return open_found(walk.cred, path, how.flags);
         }
         steps.follow(&dentry)?;

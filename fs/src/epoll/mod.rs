@@ -27,7 +27,7 @@ use crate::iobuf::Sink;
 use crate::poll::{PollEvents, PollTable};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::user_count::UserCounts;
-use crate::{Errno, Result};
+use crate::{Errno, Result, Tunable};
 
 use item::{Item, Verdict};
 pub use links::Links;
@@ -54,7 +54,7 @@ const EXCLUSIVE_OK: u32 = PRIVATE_BITS & !EPOLLONESHOT
 pub const EVENT_SIZE: usize = 12;
 
 /// The most items that one user may have, unless the kernel sets another (`fs.epoll.max_user_watches`).
-pub const MAX_USER_WATCHES: usize = 1 << 20;
+pub static MAX_USER_WATCHES: Tunable = Tunable::new(1 << 20, 0, i32::MAX as i64);
 
 static WATCHES: UserCounts = UserCounts::new();
 
@@ -136,7 +136,7 @@ impl Epoll {
             links::check_nesting(own, file, &mut held)?;
         }
         let charge = WATCHES
-            .charge(self.uid, MAX_USER_WATCHES)
+            .charge(self.uid, MAX_USER_WATCHES.count())
             .ok_or(Errno::ENOSPC)?;
         let item = Item::new(&self.ready, file, nested, event, charge);
         {

@@ -18,7 +18,7 @@ use crate::notify::{Mark, NotifyEvents};
 use crate::poll::{PollEvents, PollTable};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::user_count::{Charge, UserCounts};
-use crate::{Errno, Result};
+use crate::{Errno, Result, Tunable};
 
 /// Flags of `inotify_add_watch` beside the events.
 #[allow(missing_docs, reason = "the names are those of inotify(7)")]
@@ -48,11 +48,11 @@ const ALL_BITS: u32 = ALL_EVENTS
     | flag::ONESHOT;
 
 /// `fs.inotify.max_queued_events`.
-pub const MAX_QUEUED: usize = 16384;
+pub static MAX_QUEUED: Tunable = Tunable::new(16384, 0, i32::MAX as i64);
 /// `fs.inotify.max_user_instances`.
-pub const MAX_USER_INSTANCES: usize = 128;
+pub static MAX_USER_INSTANCES: Tunable = Tunable::new(128, 0, i32::MAX as i64);
 /// `fs.inotify.max_user_watches`.
-pub const MAX_USER_WATCHES: usize = 65536;
+pub static MAX_USER_WATCHES: Tunable = Tunable::new(65536, 0, i32::MAX as i64);
 
 static INSTANCES: UserCounts = UserCounts::new();
 static WATCHES: UserCounts = UserCounts::new();
@@ -146,10 +146,10 @@ impl Inotify {
     /// Makes an instance without watches, counted for `uid`.
     ///
     /// # Errors
-    /// `EMFILE` if that user has [`MAX_USER_INSTANCES`].
+    /// `EMFILE` if that user has [`static@MAX_USER_INSTANCES`].
     pub fn new(uid: u32) -> Result<Arc<Inotify>> {
         let charge = INSTANCES
-            .charge(uid, MAX_USER_INSTANCES)
+            .charge(uid, MAX_USER_INSTANCES.count())
             .ok_or(Errno::EMFILE)?;
         Ok(Arc::new_cyclic(|this| Inotify {
             this: this.clone(),
@@ -177,7 +177,7 @@ impl Inotify {
     ///
     /// # Errors
     /// `EINVAL` as [`check_mask`](Inotify::check_mask); `EEXIST` for `IN_MASK_CREATE` if it is watched; `ENOSPC` if the user has
-    /// [`MAX_USER_WATCHES`]; `ENOMEM`.
+    /// [`static@MAX_USER_WATCHES`]; `ENOMEM`.
     pub fn add_watch(&self, inode: &Arc<Inode>, mask: u32) -> Result<i32> {
         Self::check_mask(mask)?;
         let stored = mask & (ALL_EVENTS | flag::EXCL_UNLINK | flag::ONESHOT);
@@ -198,7 +198,7 @@ impl Inotify {
         }
         let wd = watches.last_wd.checked_add(1).ok_or(Errno::ENOSPC)?;
         let charge = WATCHES
-            .charge(self.uid, MAX_USER_WATCHES)
+            .charge(self.uid, MAX_USER_WATCHES.count())
             .ok_or(Errno::ENOSPC)?;
         let watch = Arc::new(Watch {
             wd,
@@ -252,7 +252,7 @@ impl Inotify {
             let repeated = queue.back().is_some_and(|last| event.repeats(last));
             if repeated || queue.try_reserve(1).is_err() {
                 Some(event)
-            } else if queue.len() < MAX_QUEUED {
+            } else if queue.len() < MAX_QUEUED.count() {
                 queue.push_back(event);
                 None
             } else {

@@ -212,11 +212,11 @@ fn a_full_queue_says_so_once_and_equal_events_are_one() {
         scene.inotify.push(1, 2, 0, Some(b"same"));
     }
     assert_eq!(scene.events().len(), 1);
-    for n in 0..MAX_QUEUED as u32 + 10 {
+    for n in 0..MAX_QUEUED.count() as u32 + 10 {
         scene.inotify.push(1, 2, n, Some(&n.to_ne_bytes()));
     }
     let events = scene.events();
-    assert_eq!(events.len(), MAX_QUEUED + 1);
+    assert_eq!(events.len(), MAX_QUEUED.count() + 1);
     let last = events.last().unwrap();
     assert_eq!((last.0, last.1), (-1, NotifyEvents::Q_OVERFLOW.bits()));
 }
@@ -239,7 +239,7 @@ fn a_buffer_takes_whole_events() {
 
 #[test]
 fn instances_are_bounded_per_user() {
-    let all: Vec<_> = (0..MAX_USER_INSTANCES)
+    let all: Vec<_> = (0..MAX_USER_INSTANCES.count())
         .map(|_| Inotify::new(90_001).unwrap())
         .collect();
     assert_eq!(Inotify::new(90_001).err(), Some(Errno::EMFILE));

@@ -17,7 +17,7 @@ use crate::iobuf::{Sink, Source, UserMemory};
 use crate::page::{PAGE_SIZE, Page};
 use crate::poll::{PollEvents, PollTable};
 use crate::sync::{SpinLock, WaitQueue};
-use crate::{Errno, Result};
+use crate::{Errno, Result, Tunable};
 
 pub(crate) use ring::{Ring, Slot as RingSlot};
 
@@ -26,7 +26,7 @@ pub const PIPE_BUF: usize = 4096;
 /// Pages of a new pipe.
 pub const DEFAULT_PAGES: usize = 16;
 /// How large an unprivileged user may make a pipe (`/proc/sys/fs/pipe-max-size`).
-pub const MAX_SIZE: usize = 1 << 20;
+pub static MAX_SIZE: Tunable = Tunable::new(1 << 20, PAGE_SIZE as i64, 1 << 31);
 
 struct State {
     ring: Ring,
@@ -82,14 +82,14 @@ impl Pipe {
     /// Sets its capacity (`F_SETPIPE_SZ`) and returns what it became: a power of two of pages.
     ///
     /// # Errors
-    /// `EINVAL` for zero or more than 2 GiB, `EPERM` past [`MAX_SIZE`] unless `privileged`, `EBUSY` if it holds more, `ENOMEM`.
+    /// `EINVAL` for zero or more than 2 GiB, `EPERM` past [`static@MAX_SIZE`] unless `privileged`, `EBUSY` if it holds more, `ENOMEM`.
     pub fn set_size(&self, bytes: usize, privileged: bool) -> Result<usize> {
         if bytes == 0 || bytes > 1 << 31 {
             return Err(Errno::EINVAL);
         }
         let pages = bytes.div_ceil(PAGE_SIZE).next_power_of_two();
         let mut state = self.state.lock();
-        if pages > state.ring.slots() && pages * PAGE_SIZE > MAX_SIZE && !privileged {
+        if pages > state.ring.slots() && pages * PAGE_SIZE > MAX_SIZE.count() && !privileged {
             return Err(Errno::EPERM);
         }
         if pages < state.ring.used() {

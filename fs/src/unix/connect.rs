@@ -39,7 +39,7 @@ impl UnixSocket {
         state.peer_cred = Some(who.ucred());
         self.set_phase(Phase::Listening);
         drop(state);
-        let backlog = backlog.min(MAX_BACKLOG) as usize;
+        let backlog = (backlog as usize).min(MAX_BACKLOG.count());
         if backlog > self.backlog.swap(backlog, Ordering::Relaxed) {
             self.room.wake_all();
         }

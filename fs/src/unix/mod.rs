@@ -37,7 +37,7 @@ use crate::socket::{
     AF_UNIX, Caller, RecvMsg, SendMsg, Shutdown, Socket, SocketAddr, SocketType, Ucred, cmsg,
 };
 use crate::sync::{SpinLock, WaitQueue};
-use crate::{Errno, Result};
+use crate::{Errno, Result, Tunable};
 
 use addr::{Given, UnixAddr};
 use inbox::{Inbox, Outgoing};
@@ -92,9 +92,9 @@ struct State {
 }
 
 /// The longest queue of datagrams from those that are not the receiver's peer (`net.unix.max_dgram_qlen`).
-const MAX_DATAGRAMS: usize = 10;
+pub static MAX_DATAGRAMS: Tunable = Tunable::new(10, 0, i32::MAX as i64);
 /// The longest backlog (`net.core.somaxconn`).
-const MAX_BACKLOG: u32 = 4096;
+pub static MAX_BACKLOG: Tunable = Tunable::new(4096, 0, i32::MAX as i64);
 
 impl UnixSocket {
     /// Makes a socket of its own.
@@ -107,7 +107,7 @@ impl UnixSocket {
             phase: AtomicU8::new(Phase::Unconnected as u8),
             shut: AtomicU8::new(0),
             inbox: SpinLock::new(Inbox::default()),
-            backlog: AtomicUsize::new(MAX_DATAGRAMS),
+            backlog: AtomicUsize::new(MAX_DATAGRAMS.count()),
             readers: Arc::new(WaitQueue::new()),
             room: Arc::new(WaitQueue::new()),
         })
@@ -226,7 +226,7 @@ impl UnixSocket {
 
     /// Whether a datagram from `sender` has to wait for room here.
     fn refuses_datagram_of(&self, sender: &UnixSocket, queued: usize) -> bool {
-        queued > MAX_DATAGRAMS && !self.is_peer(sender)
+        queued > MAX_DATAGRAMS.count() && !self.is_peer(sender)
     }
 
     fn poll_datagram_room(&self, table: Option<&mut PollTable<'_>>) -> bool {
@@ -238,7 +238,7 @@ impl UnixSocket {
             table.register(&peer.room);
         }
         let queued = peer.inbox.lock().messages.len();
-        queued <= MAX_DATAGRAMS
+        queued <= MAX_DATAGRAMS.count()
     }
 }
 

@@ -351,7 +351,7 @@ fn a_full_receiver_holds_up_strangers_but_not_its_peer() {
     client
         .connect(program.who(), &name("\0full"), None)
         .unwrap();
-    for _ in 0..=MAX_DATAGRAMS {
+    for _ in 0..=MAX_DATAGRAMS.count() {
         send(&client, b"x").unwrap();
     }
     let waker = CountingWaker::new();

@@ -206,7 +206,7 @@ impl UnixSocket {
                 Some((message, self.gone_error()))
             } else if target.is_shut(RECEIVE) {
                 Some((message, Errno::EPIPE))
-            } else if inbox.messages.len() > MAX_DATAGRAMS && !mutual {
+            } else if inbox.messages.len() > MAX_DATAGRAMS.count() && !mutual {
                 Some((message, Errno::EAGAIN))
             } else if inbox.messages.try_reserve(1).is_err() {
                 Some((message, Errno::ENOBUFS))

@@ -19,7 +19,7 @@ use super::strings::{Strings, Vector, Writer};
 use crate::arch::user::UserRegs;
 use crate::cred::{self, Privilege};
 use crate::mm::space::{Limits, ProgramLayout};
-use crate::mm::{AddressSpace, Backing, MapFlags, MapRequest, PAGE_SIZE, Prot};
+use crate::mm::{AddressSpace, Backing, MapFlags, MapRequest, PAGE_SIZE, Prot, sysctl};
 use crate::process::Thread;
 use crate::process::process::ExeFile;
 use crate::process::rlimit::Resource;
@@ -183,7 +183,9 @@ fn prepare(thread: &Arc<Thread>, request: Request) -> Result<Ready, LoadError> {
         stack: stack_limit,
         memlock: thread.process().limit(Resource::Memlock),
     };
-    let randomize = thread.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE == 0;
+    let randomize = sysctl::RANDOMIZE_VA_SPACE.is_on()
+        && thread.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE == 0;
+    let randomize_heap = randomize && sysctl::RANDOMIZE_VA_SPACE.get() > 1;
     let space = AddressSpace::new(limits)?;
     space.set_mmap_base(if randomize { random::next_u64() } else { 0 });
 
@@ -197,7 +199,7 @@ fn prepare(thread: &Arc<Thread>, request: Request) -> Result<Ready, LoadError> {
     let main =
         load::map(&space, &found.binary, &header, &program, place, randomize).map_err(fatal)?;
     let among_mappings = header.relocatable && interpreter.is_none();
-    space.set_brk_start(load::brk_start(main.end, among_mappings, randomize));
+    space.set_brk_start(load::brk_start(main.end, among_mappings, randomize_heap));
     let (entry, base) = match &interpreter {
         Some((file, header, program)) => {
             let placed = load::map(
@@ -284,6 +286,7 @@ impl Stack<'_> {
         prot.set(Prot::EXEC, self.exec_stack);
         let start = (sp & !(PAGE - 1)) - STACK_ROOM;
         self.space.mmap(MapRequest {
+            low: false,
             addr: start,
             len: self.top - start,
             prot,

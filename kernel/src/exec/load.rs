@@ -206,6 +206,7 @@ fn choose_bias(
         Where::Mappings => {
             // Finds room by mapping it; what is mapped there next takes its place.
             let request = MapRequest {
+                low: false,
                 addr: 0,
                 len: len.checked_add(align).ok_or(Errno::ENOMEM)?,
                 prot: Prot::empty(),
@@ -239,6 +240,7 @@ fn map_segment(
     let fixed = MapFlags::PRIVATE | MapFlags::FIXED;
     if pieces.file_len > 0 {
         space.mmap(MapRequest {
+            low: false,
             addr: pieces.start,
             len: pieces.file_len,
             prot: prot(segment.flags),
@@ -261,6 +263,7 @@ fn map_segment(
     }
     if pieces.anon_end > pieces.anon_start {
         space.mmap(MapRequest {
+            low: false,
             addr: pieces.anon_start,
             len: pieces.anon_end - pieces.anon_start,
             prot: prot(segment.flags | PF_R | PF_W),

@@ -15,6 +15,7 @@ const PAGE: u64 = PAGE_SIZE as u64;
 
 fn anon(space: &AddressSpace, pages: u64) -> u64 {
     let request = MapRequest {
+        low: false,
         addr: 0,
         len: pages * PAGE,
         prot: RW,

@@ -31,6 +31,7 @@ pub mod phys;
 pub mod slab;
 pub mod space;
 mod sync;
+pub mod sysctl;
 mod tlb;
 pub mod vma;
 pub mod vmalloc;

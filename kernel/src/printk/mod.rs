@@ -102,6 +102,9 @@ pub fn write(priority: u32, args: fmt::Arguments<'_>) {
 
 /// Those who wait for the next record.
 static READERS: OnceCell<Arc<WaitQueue>> = OnceCell::uninit();
+/// Whether reading the log needs a privilege (`kernel.dmesg_restrict`).
+pub static DMESG_RESTRICT: fs::Tunable = fs::Tunable::switch(true);
+
 /// The first record after the last `SYSLOG_ACTION_CLEAR`.
 static CLEARED: AtomicU64 = AtomicU64::new(0);
 

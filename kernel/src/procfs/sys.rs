@@ -4,15 +4,17 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicI64, Ordering};
 
 use conquer_once::noblock::OnceCell;
-use fs::{Cap, Credentials, Errno, Result};
+use fs::{
+    Cap, Credentials, Errno, Result, Tunable, epoll, fdtable, file, inotify, pipe, protect, unix,
+};
 
 use super::ino;
+use crate::mm::sysctl;
 use crate::process::table;
 use crate::pseudofs::{Directory, Entry, Fixed, Node, Out, Setting, Text, put};
-use crate::{printk, random, uts};
+use crate::{panic, printk, random, uts};
 
 type Show = fn(&mut Out) -> Result<()>;
 
@@ -47,7 +49,11 @@ impl Builder {
         )
     }
 
-    fn number_file(&mut self, name: &'static str, value: &'static Number) -> (&'static str, Entry) {
+    fn number_file(
+        &mut self,
+        name: &'static str,
+        value: &'static Tunable,
+    ) -> (&'static str, Entry) {
         (
             name,
             Entry::new(self.number(), 0o644, Node::Text(Arc::new(value))),
@@ -63,36 +69,13 @@ impl Builder {
     }
 }
 
-/// A number that may be set within bounds, and that only userland looks at so far.
-struct Number {
-    value: AtomicI64,
-    min: i64,
-    max: i64,
-}
-
-impl Number {
-    const fn new(value: i64, min: i64, max: i64) -> Number {
-        Number {
-            value: AtomicI64::new(value),
-            min,
-            max,
-        }
-    }
-}
-
-impl Text for &'static Number {
+impl Text for &'static Tunable {
     fn show(&self, out: &mut Out) -> Result<()> {
-        put!(out, "{}\n", self.value.load(Ordering::Relaxed));
-        Ok(())
+        number(out, self.get())
     }
 
     fn store(&self, text: &[u8], _: &Credentials) -> Result<()> {
-        let value = parse(text)?;
-        if !(self.min..=self.max).contains(&value) {
-            return Err(Errno::EINVAL);
-        }
-        self.value.store(value, Ordering::Relaxed);
-        Ok(())
+        self.set(parse(text)?)
     }
 }
 
@@ -104,28 +87,13 @@ fn parse(text: &[u8]) -> Result<i64> {
         .ok_or(Errno::EINVAL)
 }
 
-static PANIC: Number = Number::new(0, i32::MIN as i64, i32::MAX as i64);
-static RANDOMIZE: Number = Number::new(2, 0, 2);
-static SYSRQ: Number = Number::new(438, 0, i32::MAX as i64);
-static CORE_USES_PID: Number = Number::new(0, 0, 1);
-static DMESG_RESTRICT: Number = Number::new(1, 0, 1);
-static KPTR_RESTRICT: Number = Number::new(0, 0, 2);
-static OVERCOMMIT: Number = Number::new(0, 0, 2);
-static OVERCOMMIT_RATIO: Number = Number::new(50, 0, i32::MAX as i64);
-static SWAPPINESS: Number = Number::new(60, 0, 200);
-static MAX_MAP_COUNT: Number = Number::new(65530, 0, i32::MAX as i64);
-static MMAP_MIN_ADDR: Number = Number::new(65536, 0, i64::MAX);
-static DIRTY_RATIO: Number = Number::new(20, 0, 100);
-static DIRTY_BACKGROUND: Number = Number::new(10, 0, 100);
-static FILE_MAX: Number = Number::new(i64::MAX, 0, i64::MAX);
-static NR_OPEN: Number = Number::new(1_048_576, 64, 2_147_483_584);
-static PIPE_MAX: Number = Number::new(1_048_576, 4096, 1 << 31);
-static PROTECTED_HARDLINKS: Number = Number::new(1, 0, 1);
-static PROTECTED_SYMLINKS: Number = Number::new(1, 0, 1);
-static INOTIFY_INSTANCES: Number = Number::new(128, 0, i32::MAX as i64);
-static INOTIFY_EVENTS: Number = Number::new(16384, 0, i32::MAX as i64);
-static INOTIFY_WATCHES: Number = Number::new(65536, 0, i32::MAX as i64);
-static SOMAXCONN: Number = Number::new(4096, 0, 65535);
+/// Settings that nothing obeys yet, since what they steer does not exist: keyboard requests, hidden addresses, swap, write-back. Programs
+/// read and set them all the same.
+static SYSRQ: Tunable = Tunable::new(438, 0, i32::MAX as i64);
+static KPTR_RESTRICT: Tunable = Tunable::new(0, 0, 2);
+static SWAPPINESS: Tunable = Tunable::new(60, 0, 200);
+static DIRTY_RATIO: Tunable = Tunable::new(20, 0, 100);
+static DIRTY_BACKGROUND: Tunable = Tunable::new(10, 0, 100);
 
 /// The whole tree.
 pub(super) fn tree() -> impl Directory {
@@ -135,32 +103,39 @@ pub(super) fn tree() -> impl Directory {
         b.setting("drop_caches", |out| number(out, 0), drop_caches),
         b.number_file("dirty_background_ratio", &DIRTY_BACKGROUND),
         b.number_file("dirty_ratio", &DIRTY_RATIO),
-        b.number_file("max_map_count", &MAX_MAP_COUNT),
+        b.number_file("max_map_count", &sysctl::MAX_MAP_COUNT),
         b.text("min_free_kbytes", min_free),
-        b.number_file("mmap_min_addr", &MMAP_MIN_ADDR),
-        b.number_file("overcommit_memory", &OVERCOMMIT),
-        b.number_file("overcommit_ratio", &OVERCOMMIT_RATIO),
+        b.number_file("mmap_min_addr", &sysctl::MMAP_MIN_ADDR),
+        b.number_file("overcommit_kbytes", &sysctl::OVERCOMMIT_KBYTES),
+        b.number_file("overcommit_memory", &sysctl::OVERCOMMIT_MEMORY),
+        b.number_file("overcommit_ratio", &sysctl::OVERCOMMIT_RATIO),
         b.number_file("swappiness", &SWAPPINESS),
+        b.number_file("user_reserve_kbytes", &sysctl::USER_RESERVE_KBYTES),
     ]);
     let inotify = Vec::from([
-        b.number_file("max_queued_events", &INOTIFY_EVENTS),
-        b.number_file("max_user_instances", &INOTIFY_INSTANCES),
-        b.number_file("max_user_watches", &INOTIFY_WATCHES),
+        b.number_file("max_queued_events", &inotify::MAX_QUEUED),
+        b.number_file("max_user_instances", &inotify::MAX_USER_INSTANCES),
+        b.number_file("max_user_watches", &inotify::MAX_USER_WATCHES),
     ]);
+    let epoll = Vec::from([b.number_file("max_user_watches", &epoll::MAX_USER_WATCHES)]);
     let files = Vec::from([
         b.text("dentry-state", dentry_state),
-        b.number_file("file-max", &FILE_MAX),
+        b.number_file("file-max", &file::MAX_FILES),
         b.text("file-nr", file_nr),
+        b.dir("epoll", epoll),
         b.dir("inotify", inotify),
-        b.number_file("nr_open", &NR_OPEN),
+        b.number_file("nr_open", &fdtable::NR_OPEN),
         b.text("overflowgid", |out| number(out, 65534)),
         b.text("overflowuid", |out| number(out, 65534)),
-        b.number_file("pipe-max-size", &PIPE_MAX),
-        b.number_file("protected_hardlinks", &PROTECTED_HARDLINKS),
-        b.number_file("protected_symlinks", &PROTECTED_SYMLINKS),
+        b.number_file("pipe-max-size", &pipe::MAX_SIZE),
+        b.number_file("protected_fifos", &protect::FIFOS),
+        b.number_file("protected_hardlinks", &protect::HARDLINKS),
+        b.number_file("protected_regular", &protect::REGULAR),
+        b.number_file("protected_symlinks", &protect::SYMLINKS),
     ]);
-    let core = Vec::from([b.number_file("somaxconn", &SOMAXCONN)]);
-    let net = Vec::from([b.dir("core", core)]);
+    let core = Vec::from([b.number_file("somaxconn", &unix::MAX_BACKLOG)]);
+    let unix_domain = Vec::from([b.number_file("max_dgram_qlen", &unix::MAX_DATAGRAMS)]);
+    let net = Vec::from([b.dir("core", core), b.dir("unix", unix_domain)]);
     let top = Vec::from([
         b.dir("fs", files),
         b.dir("kernel", kernel),
@@ -187,8 +162,7 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
     Vec::from([
         b.text("cap_last_cap", |out| number(out, 40)),
         b.text("core_pattern", |out| line(out, b"core")),
-        b.number_file("core_uses_pid", &CORE_USES_PID),
-        b.number_file("dmesg_restrict", &DMESG_RESTRICT),
+        b.number_file("dmesg_restrict", &printk::DMESG_RESTRICT),
         b.setting(
             "domainname",
             |out| line(out, &uts::DOMAINNAME.get()),
@@ -205,7 +179,11 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
         b.text("ostype", |out| line(out, uts::SYSNAME.as_bytes())),
         b.text("overflowgid", |out| number(out, 65534)),
         b.text("overflowuid", |out| number(out, 65534)),
-        b.number_file("panic", &PANIC),
+        b.setting(
+            "panic",
+            |out| number(out, panic::timeout().into()),
+            set_panic,
+        ),
         b.setting(
             "pid_max",
             |out| number(out, table::lock().pid_max().into()),
@@ -214,7 +192,7 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
         b.setting("printk", show_printk, set_printk),
         b.dir("pty", pty),
         b.dir("random", random),
-        b.number_file("randomize_va_space", &RANDOMIZE),
+        b.number_file("randomize_va_space", &sysctl::RANDOMIZE_VA_SPACE),
         b.number_file("sysrq", &SYSRQ),
         b.text("tainted", |out| number(out, 0)),
         b.text("threads-max", |out| {
@@ -244,6 +222,11 @@ fn set_name(name: &uts::Name, text: &[u8], cred: &Credentials) -> Result<()> {
         .next()
         .unwrap_or_default();
     name.set(&text[..text.len().min(uts::NAME_MAX)])
+}
+
+fn set_panic(text: &[u8], _: &Credentials) -> Result<()> {
+    panic::set_timeout(i32::try_from(parse(text)?).map_err(|_| Errno::EINVAL)?);
+    Ok(())
 }
 
 fn set_pid_max(text: &[u8], _: &Credentials) -> Result<()> {
@@ -298,7 +281,7 @@ fn file_nr(out: &mut Out) -> Result<()> {
         out,
         "{}\t0\t{}\n",
         fs::file::open_count(),
-        FILE_MAX.value.load(Ordering::Relaxed)
+        file::MAX_FILES.get()
     );
     Ok(())
 }

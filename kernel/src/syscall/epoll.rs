@@ -28,7 +28,7 @@ pub const CALLS: &[(u16, Plain)] = &[
 ];
 
 fn create(call: &Call<'_>, cloexec: bool) -> SysResult {
-    crate::mm::admit()?;
+    call.admit_file()?;
     let epoll = Arc::new(Epoll::new(call.thread.cred().uid));
     let file = anon::file("[eventpoll]", epoll, oflag::O_RDWR, Positioning::Stream)?;
     fd::install(call, file, cloexec)

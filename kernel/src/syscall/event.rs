@@ -52,7 +52,7 @@ fn make_eventfd(call: &Call<'_>, flags: u32) -> SysResult {
     if flags & !(EFD_SEMAPHORE | FILE_FLAGS) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    crate::mm::admit()?;
+    call.admit_file()?;
     let ops = EventFd::new(call.arg(0) as u32, flags & EFD_SEMAPHORE != 0);
     install(call, "[eventfd]", Arc::new(ops), oflag::O_RDWR, flags)
 }
@@ -80,7 +80,7 @@ fn timerfd_create(call: &mut Call<'_>) -> SysResult {
     if alarm && !call.thread.cred().capable(Cap::WakeAlarm) {
         return Err(Errno::EPERM.into());
     }
-    crate::mm::admit()?;
+    call.admit_file()?;
     install(
         call,
         "[timerfd]",
@@ -135,7 +135,7 @@ fn make_inotify(call: &Call<'_>, flags: u32) -> SysResult {
     if flags & !FILE_FLAGS != 0 {
         return Err(Errno::EINVAL.into());
     }
-    crate::mm::admit()?;
+    call.admit_file()?;
     let ops = Inotify::new(call.thread.cred().uid)?;
     install(call, "inotify", ops, oflag::O_RDONLY, flags)
 }

@@ -28,10 +28,14 @@ mod action {
 /// Greatest level that a program may set.
 const LEVEL_MAX: i32 = 8;
 
-/// All of it needs a privilege, as with `dmesg_restrict` set.
-fn check(call: &Call<'_>) -> Result<()> {
+/// What changes anything needs a privilege; so does reading where `dmesg_restrict` is set.
+fn check(call: &Call<'_>, action: i32) -> Result<()> {
     let cred = call.thread.cred();
-    if cred.capable(Cap::Syslog) || cred.capable(Cap::SysAdmin) {
+    let reads = matches!(action, action::READ_ALL | action::SIZE_BUFFER);
+    if reads && !printk::DMESG_RESTRICT.is_on()
+        || cred.capable(Cap::Syslog)
+        || cred.capable(Cap::SysAdmin)
+    {
         Ok(())
     } else {
         Err(Errno::EPERM)
@@ -40,7 +44,7 @@ fn check(call: &Call<'_>) -> Result<()> {
 
 fn syslog(call: &mut Call<'_>) -> SysResult {
     let (action, buf, len) = (call.int(0), call.arg(1), call.int(2));
-    check(call)?;
+    check(call, action)?;
     match action {
         action::CLOSE | action::OPEN => Ok(0),
         action::READ | action::READ_ALL | action::READ_CLEAR if buf == 0 || len < 0 => {

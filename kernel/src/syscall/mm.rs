@@ -4,10 +4,10 @@ use alloc::sync::Arc;
 
 use fs::file::oflag;
 use fs::mount::ms;
-use fs::{Errno, Result};
+use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, SysResult};
-use crate::mm::{AddressSpace, Backing, FileBacking, MapFlags, MapRequest, Prot};
+use crate::mm::{AddressSpace, Backing, FileBacking, MapFlags, MapRequest, Prot, sysctl};
 use crate::usermem;
 
 /// The calls of this file.
@@ -72,6 +72,7 @@ fn mmap(call: &mut Call<'_>) -> SysResult {
         file_backing(call, prot, flags, offset)?
     };
     Ok(space(call)?.mmap(MapRequest {
+        low: addr < sysctl::mmap_min_addr() && call.thread.cred().capable(Cap::SysRawio),
         addr,
         len,
         prot,

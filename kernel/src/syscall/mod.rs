@@ -37,7 +37,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use executor::time::Instant;
-use fs::{Errno, File, PollEvents};
+use fs::{Cap, Errno, File, PollEvents};
 
 use crate::arch::user::UserRegs;
 use crate::process::Thread;
@@ -80,6 +80,16 @@ impl Call<'_> {
     #[inline(always)]
     pub fn int(&self, n: usize) -> i32 {
         self.arg(n) as i32
+    }
+
+    /// Whether the call may open a file.
+    ///
+    /// # Errors
+    /// `ENOMEM` where memory is short, `ENFILE` where there are too many files for the unprivileged.
+    #[inline]
+    pub fn admit_file(&self) -> Result<(), Errno> {
+        crate::mm::admit()?;
+        fs::file::admit(|| self.thread.cred().capable(Cap::SysAdmin))
     }
 }
 

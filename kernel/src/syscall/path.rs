@@ -128,7 +128,7 @@ fn open_at(call: &mut Call<'_>, dirfd: i32, path: u64, flags: u32, mode: u32) ->
     if let Some(file) = call.opening.take() {
         return finish_open(call, file, cloexec);
     }
-    crate::mm::admit()?;
+    call.admit_file()?;
     let path = PathBuf::read(path)?;
     let place = Place::at(call, dirfd, path.as_bytes())?;
     let how = OpenHow {

@@ -11,7 +11,7 @@ use crate::usermem;
 pub const CALLS: &[(u16, Plain)] = &[(22, pipe), (293, pipe2), (319, memfd_create)];
 
 fn make_pipe(call: &Call<'_>, flags: u32) -> SysResult {
-    crate::mm::admit()?;
+    call.admit_file()?;
     let cred = call.thread.cred();
     let (reader, writer) = pipe::pipe(flags, cred.fsuid, cred.fsgid)?;
     let cloexec = flags & oflag::O_CLOEXEC != 0;
@@ -49,7 +49,7 @@ fn memfd_create(call: &mut Call<'_>) -> SysResult {
         // MFD_HUGETLB among them: Linux built without huge pages refuses it in the same way.
         return Err(Errno::EINVAL.into());
     }
-    crate::mm::admit()?;
+    call.admit_file()?;
     let name = match usermem::read_cstr(call.arg(0), NAME_MAX) {
         Err(Errno::ENAMETOOLONG) => return Err(Errno::EINVAL.into()),
         other => other?,

@@ -492,9 +492,6 @@ fn setsid(call: &mut Call<'_>) -> SysResult {
 
 // Limits and usage.
 
-/// The most that `RLIMIT_NOFILE` can be raised to.
-const NR_OPEN: u64 = fs::fdtable::NR_OPEN;
-
 /// Gives and sets a limit of `process`.
 fn limit(
     call: &Call<'_>,
@@ -506,7 +503,12 @@ fn limit(
     let mut limits = process.rlimits.lock();
     let old = limits.by_number(resource)?;
     if let Some(new) = new {
-        limits.set(resource, new, privileged, NR_OPEN)?;
+        limits.set(
+            resource,
+            new,
+            privileged,
+            fs::fdtable::NR_OPEN.count() as u64,
+        )?;
         let get = |resource| limits.get(resource).cur;
         let for_memory = crate::mm::Limits {
             address_space: get(Resource::AddressSpace),

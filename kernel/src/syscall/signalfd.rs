@@ -126,7 +126,7 @@ fn make(call: &Call<'_>, flags: u32) -> SysResult {
         call.thread.process().signal_wait.wake_all();
         return Ok(call.arg(0));
     }
-    crate::mm::admit()?;
+    call.admit_file()?;
     let ops = Arc::new(SignalFd {
         mask: AtomicU64::new(mask.0),
         undelivered: SpinLock::new(None),

@@ -89,6 +89,7 @@ pub fn map(space: &Arc<AddressSpace>) -> Result<u64> {
     };
     let len = (IMAGE.len() as u64).next_multiple_of(PAGE);
     let request = |addr, len, prot, flags, mapping: &Arc<Mapping>, name| MapRequest {
+        low: false,
         addr,
         len,
         prot,

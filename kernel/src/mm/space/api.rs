@@ -89,6 +89,8 @@ pub struct FileBacking {
 /// The arguments of `mmap(2)`, decoded.
 #[derive(Clone)]
 pub struct MapRequest {
+    /// Whether it may go below [`sysctl::MMAP_MIN_ADDR`](crate::mm::sysctl::MMAP_MIN_ADDR): by `CAP_SYS_RAWIO`.
+    pub low: bool,
     /// Where, or near where.
     pub addr: u64,
     /// Bytes; rounded up to pages.

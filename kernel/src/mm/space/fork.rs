@@ -4,7 +4,7 @@
 //! into the child's tables: pages of files come back by a fault, and most children run another program before they
 //! would touch them.
 
-use super::map::{commit_again, uncommit};
+use super::map::{commit, uncommit};
 use super::state::State;
 use super::{AddressSpace, ProgramLayout};
 use crate::mm::frame::frame;
@@ -40,7 +40,7 @@ impl AddressSpace {
 
 impl State {
     fn copy_to(&mut self, child: &mut State, gather: &mut Gather<'_>) -> Result<()> {
-        commit_again(self.accounted);
+        commit(self.accounted, self.total_vm)?;
         child.mmap_base = self.mmap_base;
         child.reset_gap_hint();
         child.brk_start = self.brk_start;

@@ -5,9 +5,10 @@ use super::zap::Which;
 use super::{AddressSpace, Backing, FileBacking, MapFlags, MapRequest, Prot, TASK_SIZE, watch};
 use crate::mm::page_alloc;
 use crate::mm::phys::{PAGE_SHIFT, PAGE_SIZE};
+use crate::mm::sysctl::{self, max_map_count, mmap_min_addr, overcommit};
 use crate::mm::tlb::Gather;
 use crate::mm::vma::{
-    GapRequest, MAX_VMAS, MapObject, VmFlags, Vma, find_gap, find_gap_upwards, guarded_start,
+    GapRequest, MapObject, VmFlags, Vma, find_gap, find_gap_upwards, guarded_start,
 };
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,8 +17,6 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use fs::{Errno, Mapping, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
-/// The lowest address that may be mapped: Linux's `vm.mmap_min_addr`.
-pub const MMAP_MIN: u64 = 64 << 10;
 /// Seals of a file that forbid writing through a map (`F_SEAL_WRITE`, `F_SEAL_FUTURE_WRITE`).
 const SEALS_WRITE: u32 = 0x8 | 0x10;
 
@@ -29,23 +28,34 @@ pub fn committed() -> u64 {
     COMMITTED.load(Relaxed)
 }
 
-/// `CommitLimit`, in pages: half of all memory.
+/// `CommitLimit`, in pages: what [`sysctl::OVERCOMMIT_KBYTES`] or else [`sysctl::OVERCOMMIT_RATIO`] says.
 pub fn overcommit_limit() -> u64 {
-    page_alloc::total() as u64 / 2
+    match sysctl::OVERCOMMIT_KBYTES.count() as u64 {
+        0 => page_alloc::total() as u64 * sysctl::OVERCOMMIT_RATIO.count() as u64 / 100,
+        kib => kib / (PAGE / 1024),
+    }
 }
 
-/// Books pages that will be filled perhaps. Refuses what could never be there, as Linux's heuristic does.
-pub(super) fn commit(pages: u64) -> Result<()> {
-    if pages > page_alloc::total() as u64 {
+/// Books pages that an address space of `space` pages will fill perhaps.
+///
+/// # Errors
+/// `ENOMEM` where [`sysctl::OVERCOMMIT_MEMORY`] does not let so much be promised. Source: Linux's
+/// Documentation/mm/overcommit-accounting.rst.
+pub(super) fn commit(pages: u64, space: u64) -> Result<()> {
+    let fits = match sysctl::OVERCOMMIT_MEMORY.get() {
+        overcommit::ALWAYS => true,
+        overcommit::GUESS => pages <= page_alloc::total() as u64,
+        _ => {
+            let reserve = sysctl::USER_RESERVE_KBYTES.count() as u64 / (PAGE / 1024);
+            let limit = overcommit_limit().saturating_sub(reserve.min(space / 32));
+            committed().saturating_add(pages) < limit
+        }
+    };
+    if !fits {
         return Err(Errno::ENOMEM);
     }
-    commit_again(pages);
-    Ok(())
-}
-
-/// Books pages like those that are booked already.
-pub(super) fn commit_again(pages: u64) {
     COMMITTED.fetch_add(pages, Relaxed);
+    Ok(())
 }
 
 /// Takes pages off the book.
@@ -106,7 +116,7 @@ impl AddressSpace {
                 vm |= VmFlags::LOCKED;
             }
             state.check_locked(vm, len, flags.contains(MapFlags::LOCKED))?;
-            let start = state.place(request.addr, len, flags)?;
+            let start = state.place(&request, len, flags)?;
             let range = start..start + len;
             let vma = Vma {
                 start,
@@ -229,7 +239,8 @@ fn file(
 
 impl State {
     /// Chooses where a mapping goes.
-    fn place(&mut self, addr: u64, len: u64, flags: MapFlags) -> Result<u64> {
+    fn place(&mut self, request: &MapRequest, len: u64, flags: MapFlags) -> Result<u64> {
+        let addr = request.addr;
         if len > TASK_SIZE {
             return Err(Errno::ENOMEM);
         }
@@ -237,7 +248,7 @@ impl State {
             if addr > TASK_SIZE - len {
                 return Err(Errno::ENOMEM);
             }
-            if addr < MMAP_MIN {
+            if addr < mmap_min_addr() && !request.low {
                 return Err(Errno::EPERM);
             }
             let taken = || self.vmas.overlapping(addr..addr + len).next().is_some();
@@ -248,7 +259,7 @@ impl State {
         }
         if addr != 0 {
             // A hint, at least the lowest address.
-            let hint = page_up(addr).unwrap_or(0).max(MMAP_MIN);
+            let hint = page_up(addr).unwrap_or(0).max(mmap_min_addr());
             if hint <= TASK_SIZE - len && self.is_free(hint, len) {
                 return Ok(hint);
             }
@@ -282,7 +293,7 @@ impl State {
         };
         let down = GapRequest {
             len,
-            low: MMAP_MIN,
+            low: mmap_min_addr(),
             high,
         };
         if let Some(start) = find_gap(&self.vmas, down) {
@@ -316,9 +327,12 @@ impl State {
         if overlap > 0 {
             self.unmap(range, gather, dropped)?;
         }
+        if sysctl::OVERCOMMIT_MEMORY.get() == overcommit::NEVER {
+            vma.flags -= VmFlags::NORESERVE;
+        }
         let private_write = VmFlags::NORESERVE | VmFlags::SHARED | VmFlags::WRITE;
         if vma.flags & private_write == VmFlags::WRITE {
-            commit(vma.pages())?;
+            commit(vma.pages(), self.total_vm)?;
             vma.flags |= VmFlags::ACCOUNT;
         }
         let (flags, pages) = (vma.flags, vma.pages());
@@ -340,7 +354,7 @@ impl State {
                 .is_some_and(|vma| vma.start < address)
         };
         let splits = usize::from(inside(range.start)) + usize::from(inside(range.end));
-        if splits > 0 && self.vmas.len() + splits > MAX_VMAS + 1 {
+        if splits > 0 && self.vmas.len() + splits > max_map_count() + 1 {
             return Err(Errno::ENOMEM);
         }
         self.vmas.split(range.start)?;

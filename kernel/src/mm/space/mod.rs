@@ -35,7 +35,7 @@ mod watch;
 mod zap;
 
 pub use api::*;
-pub use map::{MMAP_MIN, committed, overcommit_limit};
+pub use map::{committed, overcommit_limit};
 pub use watch::for_each_space;
 
 use super::pagetable::PageTable;

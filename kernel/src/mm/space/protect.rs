@@ -83,7 +83,7 @@ impl State {
         let books = VmFlags::ACCOUNT | VmFlags::SHARED | VmFlags::NORESERVE | VmFlags::WRITE;
         let charged = new & books == VmFlags::WRITE;
         if charged {
-            commit(pages)?;
+            commit(pages, self.total_vm)?;
             new |= VmFlags::ACCOUNT;
         }
         if let Err(error) = self.split_at_ends(&range) {

@@ -5,8 +5,9 @@ use super::state::State;
 use super::{AddressSpace, TASK_SIZE};
 use crate::mm::pagetable::bits;
 use crate::mm::phys::{PAGE_SHIFT, PAGE_SIZE};
+use crate::mm::sysctl::{max_map_count, mmap_min_addr};
 use crate::mm::tlb::Gather;
-use crate::mm::vma::{MAX_VMAS, VmFlags, Vma};
+use crate::mm::vma::{VmFlags, Vma};
 use core::ops::Range;
 use fs::{Errno, Result};
 
@@ -109,7 +110,7 @@ impl State {
         let at_end = old_len == vma.end - addr;
         if at_end && vma.end + grow <= TASK_SIZE && self.is_free(vma.end, grow) {
             if vma.flags.contains(VmFlags::ACCOUNT) {
-                commit(grow >> PAGE_SHIFT)?;
+                commit(grow >> PAGE_SHIFT, self.total_vm)?;
             }
             let at = self.vmas.lower_bound(addr);
             if let Some(vma) = self.vmas.at_mut(at) {
@@ -148,11 +149,11 @@ impl State {
         if overlap {
             return Err(Errno::EINVAL);
         }
-        if self.vmas.len() + 2 >= MAX_VMAS - 3 {
+        if self.vmas.len() + 5 >= max_map_count() {
             return Err(Errno::ENOMEM);
         }
         if flags & FIXED != 0 {
-            if to < super::MMAP_MIN {
+            if to < mmap_min_addr() {
                 return Err(Errno::EPERM);
             }
             self.unmap(to..to + new_len, gather, dropped)?;
@@ -169,7 +170,7 @@ impl State {
         }
         let to = match flags & FIXED != 0 {
             true => to,
-            false if to != 0 && to >= super::MMAP_MIN && self.is_free(to, new_len) => to,
+            false if to != 0 && to >= mmap_min_addr() && self.is_free(to, new_len) => to,
             false => self.find_gap(new_len)?,
         };
         self.move_vma(&vma, Remap { to, ..call }, gather, dropped)
@@ -226,12 +227,12 @@ impl State {
             flags,
             to,
         } = call;
-        if self.vmas.len() >= MAX_VMAS - 3 {
+        if self.vmas.len() + 3 >= max_map_count() {
             return Err(Errno::ENOMEM);
         }
         let pages = new_len >> PAGE_SHIFT;
         if vma.flags.contains(VmFlags::ACCOUNT) {
-            commit(pages)?;
+            commit(pages, self.total_vm)?;
         }
         let new = Vma {
             start: to,

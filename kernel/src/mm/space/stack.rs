@@ -35,7 +35,7 @@ impl State {
         });
         let locked = flags.contains(VmFlags::LOCKED)
             && self.locked_vm + pages > self.limits.memlock >> PAGE_SHIFT;
-        if start < super::MMAP_MIN
+        if start < crate::mm::sysctl::mmap_min_addr()
             || too_near
             || locked
             || size > self.limits.stack
@@ -43,7 +43,7 @@ impl State {
         {
             return Err(Failure::Unmapped);
         }
-        if flags.contains(VmFlags::ACCOUNT) && commit(pages).is_err() {
+        if flags.contains(VmFlags::ACCOUNT) && commit(pages, self.total_vm).is_err() {
             return Err(Failure::Unmapped);
         }
         if let Some(vma) = self.vmas.at_mut(at) {

@@ -6,7 +6,7 @@ mod set;
 mod tests;
 
 pub use gap::{GapRequest, STACK_GUARD, find_gap, find_gap_upwards, guarded_start};
-pub use set::{MAX_VMAS, Position, VmaSet};
+pub use set::{Position, VmaSet};
 
 use super::phys::PAGE_SHIFT;
 use super::space::Prot;

@@ -4,14 +4,13 @@
 //! every allocation is small and may fail. A process of ordinary size has one leaf.
 
 use super::{VmFlags, Vma};
+use crate::mm::sysctl::max_map_count;
 use alloc::vec::Vec;
 use core::ops::Range;
 use fs::{Errno, Result};
 
 /// The most VMAs in a leaf.
 pub(super) const LEAF: usize = 24;
-/// The most VMAs in a set: Linux's `vm.max_map_count`.
-pub const MAX_VMAS: usize = 65530;
 
 /// Where a VMA is in the set; stale after any change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -183,7 +182,7 @@ impl VmaSet {
             after.flags |= vma.flags & VmFlags::MERGE_IGNORES;
             return Ok(());
         }
-        if self.len >= MAX_VMAS {
+        if self.len >= max_map_count() {
             return Err(Errno::ENOMEM);
         }
         self.insert_at(at, vma)

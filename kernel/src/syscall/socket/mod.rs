@@ -122,7 +122,7 @@ fn family(domain: i32, kind: u32, protocol: i32) -> Result<socket::SocketType> {
 fn socket(call: &mut Call<'_>) -> SysResult {
     let flags = call.arg(1) as u32;
     let kind = family(call.int(0), flags, call.int(2))?;
-    crate::mm::admit()?;
+    call.admit_file()?;
     let file = socket::open(UnixSocket::new(kind), &call.thread.cred(), flags)?;
     fd::install(call, file, flags & oflag::O_CLOEXEC != 0)
 }
@@ -130,7 +130,7 @@ fn socket(call: &mut Call<'_>) -> SysResult {
 fn socketpair(call: &mut Call<'_>) -> SysResult {
     let flags = call.arg(1) as u32;
     let kind = family(call.int(0), flags, call.int(2))?;
-    crate::mm::admit()?;
+    call.admit_file()?;
     let who = Who::new(call.thread);
     let (a, b) = UnixSocket::pair(kind, who.caller());
     let a = socket::open(a, &who.cred, flags);
@@ -239,7 +239,7 @@ fn accept_with(call: &mut Call<'_>, flags: u32) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     let file = socket_file(call, call.int(0))?;
-    crate::mm::admit()?;
+    call.admit_file()?;
     let accepted = match SocketFile::of(&file)?.accept() {
         Err(Errno::EAGAIN) if !file.nonblocking() => {
             set_socket_deadline(call, &file, true);

@@ -10,6 +10,7 @@ mod process;
 mod procfs;
 mod signals;
 mod sockets;
+mod sysctl;
 mod terminal;
 mod time;
 mod waiting;
@@ -41,6 +42,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("procfs", procfs::CASES),
         ("signals", signals::CASES),
         ("sockets", sockets::CASES),
+        ("sysctl", sysctl::CASES),
         ("terminal", terminal::CASES),
         ("time", time::CASES),
         ("waiting", waiting::CASES),

@@ -3,6 +3,7 @@ use fs::Errno;
 
 fn fixed(space: &AddressSpace, addr: u64, pages: u64, flags: MapFlags) -> Result<u64> {
     space.mmap(MapRequest {
+        low: false,
         addr,
         ..request(pages, RW, MapFlags::PRIVATE | flags)
     })
@@ -13,6 +14,7 @@ fn mmap_refuses_as_linux_does() {
     let space = space();
     let map = |addr, len, flags| {
         space.mmap(MapRequest {
+            low: false,
             addr,
             len,
             ..request(1, RW, flags)

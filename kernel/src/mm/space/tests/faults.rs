@@ -125,6 +125,7 @@ fn a_stack_grows_to_its_limit_and_no_further() {
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::GROWSDOWN;
     space
         .mmap(MapRequest {
+            low: false,
             addr: top - PAGE,
             ..request(1, RW, flags)
         })
@@ -144,6 +145,7 @@ fn a_stack_keeps_its_distance_from_what_is_beneath() {
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::GROWSDOWN;
     space
         .mmap(MapRequest {
+            low: false,
             addr: top - PAGE,
             ..request(1, RW, flags)
         })

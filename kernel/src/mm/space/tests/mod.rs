@@ -21,6 +21,7 @@ fn space() -> Arc<AddressSpace> {
 
 fn request(pages: u64, prot: Prot, flags: MapFlags) -> MapRequest {
     MapRequest {
+        low: false,
         addr: 0,
         len: pages * PAGE,
         prot,
@@ -40,6 +41,7 @@ fn anon_at(space: &AddressSpace, addr: u64, pages: u64, prot: Prot) -> u64 {
     let flags = MapFlags::PRIVATE | MapFlags::FIXED;
     space
         .mmap(MapRequest {
+            low: false,
             addr,
             ..request(pages, prot, flags)
         })
@@ -73,6 +75,7 @@ fn map_file(
     };
     space
         .mmap(MapRequest {
+            low: false,
             backing: Backing::File(backing),
             ..request(pages, prot, flags)
         })
