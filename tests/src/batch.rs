@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::postmortem::Postmortem;
 use crate::qemu::Qemu;
 
 /// A test that says nothing for so long has hung.
@@ -75,6 +76,7 @@ pub fn run(tests: &[String], boot: &mut Boot<'_>, report: &mut dyn FnMut(Record)
         let dir = ScratchDir::new()?;
         let console = dir.path().join("console");
         let mut command = boot(dir.path(), left.make_contiguous())?;
+        let postmortem = Postmortem::prepare(&mut command, dir.path());
         command
             .arg("-serial")
             .arg(format!("file:{}", console.display()));
@@ -94,7 +96,7 @@ pub fn run(tests: &[String], boot: &mut Boot<'_>, report: &mut dyn FnMut(Record)
             good: 0,
             output: Vec::new(),
         };
-        let end = one.follow(command, report)?;
+        let end = one.follow(command, &postmortem, report)?;
         let (current, good, output) = (one.current.take(), one.good, one.output);
         if left.is_empty() {
             return Ok(());
@@ -134,7 +136,12 @@ struct OneBoot<'a> {
 
 impl OneBoot<'_> {
     /// Follows one boot until its end and says how it ended.
-    fn follow(&mut self, command: Command, report: &mut dyn FnMut(Record)) -> Result<String> {
+    fn follow(
+        &mut self,
+        command: Command,
+        postmortem: &Postmortem,
+        report: &mut dyn FnMut(Record),
+    ) -> Result<String> {
         let mut qemu = Qemu::start(command)?;
         let lines = read_lines(
             qemu.child()
@@ -164,7 +171,11 @@ impl OneBoot<'_> {
                     self.line(&line, report);
                 }
                 Err(RecvTimeoutError::Timeout) if heard.elapsed() > SILENCE => {
-                    break format!("nothing for {} s", SILENCE.as_secs());
+                    break format!(
+                        "nothing for {} s\n{}",
+                        SILENCE.as_secs(),
+                        postmortem.report()
+                    );
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break "the machine ended".to_string(),

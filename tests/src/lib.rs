@@ -14,6 +14,7 @@ pub mod image;
 pub mod initramfs;
 pub mod ktests;
 pub mod machine;
+pub mod postmortem;
 pub mod programs;
 pub mod pty;
 pub mod qemu;

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 const SECTION: &str = ".ksyms";
+/// An address further behind the start of a function is not in it.
+const MAX_FUNCTION: u64 = 1 << 16;
 const MAGIC: &[u8; 8] = b"WAKESYM1";
 /// Lengths to cut names to, until the table fits.
 const NAME_LIMITS: [usize; 6] = [200, 120, 90, 64, 48, 32];
@@ -59,6 +61,33 @@ fn functions(file: &object::File<'_>) -> BTreeMap<u64, String> {
         }
     }
     found
+}
+
+/// The functions of an image, for reports about its addresses.
+#[derive(Debug)]
+pub struct Functions(BTreeMap<u64, String>);
+
+impl Functions {
+    /// Those of the image at `path`.
+    ///
+    /// # Errors
+    /// When the file is no ELF.
+    pub fn read(path: &Path) -> Result<Self> {
+        let data = std::fs::read(path)?;
+        let file = object::File::parse(&*data).context("the image is no object file")?;
+        Ok(Self(functions(&file)))
+    }
+
+    /// The address, with the function that it is in.
+    #[must_use]
+    pub fn describe(&self, at: u64) -> String {
+        match self.0.range(..=at).next_back() {
+            Some((start, name)) if at - start < MAX_FUNCTION => {
+                format!("{at:#x} {name}+{:#x}", at - start)
+            }
+            _ => format!("{at:#x}"),
+        }
+    }
 }
 
 /// The table for `functions`, with names cut to `name_limit` bytes.
