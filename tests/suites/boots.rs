@@ -85,6 +85,7 @@ fn cases() -> Vec<Case> {
         script("two_cpus", with(|_| ()), "cpus 2"),
         script("four_cpus", with(|m| m.smp = 4), "cpus 4"),
         script("eight_cpus", with(|m| m.smp = 8), "cpus 8"),
+        script("memory_32M", with(|m| m.mem = "32M".into()), "cpus 2"),
         script("memory_64M", with(|m| m.mem = "64M".into()), "cpus 2"),
         script("memory_2G", with(|m| m.mem = "2G".into()), "cpus 2"),
         script("memory_4G", with(|m| m.mem = "4G".into()), "cpus 2"),
@@ -160,6 +161,22 @@ fn cases() -> Vec<Case> {
             Initrd::Bytes(|| Ok(only("etc/motd", b"hello"))),
             vec!["Kernel panic - not syncing: VFS: Unable to mount root fs"],
         ),
+        Case {
+            name: "too_little_memory",
+            machine: with(|m| m.append = "mem=2M".into()),
+            initrd: Initrd::None,
+            shows: vec!["Kernel panic - not syncing: too little memory to boot"],
+        },
+        Case {
+            name: "too_little_memory_for_the_archive",
+            machine: with(|m| m.mem = "8M".into()),
+            initrd: Initrd::Script(SCRIPT),
+            shows: vec![
+                "Initramfs unpacking failed: cannot write",
+                "No space left on device",
+                "Kernel panic - not syncing: VFS: Unable to mount root fs",
+            ],
+        },
         bad(
             "init_is_no_program",
             Initrd::Bytes(|| Ok(only("init", b"neither ELF nor script"))),
@@ -176,6 +193,21 @@ fn cases() -> Vec<Case> {
                 "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300",
             ],
         ),
+        Case {
+            name: "init_is_tried_where_rdinit_does_not_run",
+            machine: with(|m| m.append = "rdinit=/empty init=/other -- one two".into()),
+            initrd: Initrd::Bytes(|| {
+                with_busybox(|a| {
+                    a.file("empty", 0o755, "");
+                    a.file(
+                        "other",
+                        0o755,
+                        "#!/bin/ash\necho args $*\nexec /bin/busybox poweroff -f\n",
+                    );
+                })
+            }),
+            shows: vec!["Failed to execute /empty (error -8)", "args one two"],
+        },
         Case {
             name: "rdinit_chooses",
             machine: with(|m| m.append = "rdinit=/other".into()),

@@ -4,7 +4,7 @@
 //! again as they are, which saves clearing them.
 #![allow(unsafe_code, reason = "fills and checks frames through the direct map")]
 
-use super::{ENTRIES, Table};
+use super::{ENTRIES, Entry, Table};
 use crate::mm::frame::{Gfp, alloc_zeroed, frame, put, state};
 use crate::mm::percpu;
 use crate::mm::phys::Pfn;
@@ -141,8 +141,12 @@ fn entries<'a>(pfn: Pfn) -> &'a Table {
 }
 
 fn assert_empty(pfn: Pfn, count: usize) {
-    let used = entries(pfn)[..count]
-        .iter()
-        .position(|e| !e.get().is_none());
-    assert_eq!(used, None, "page table {pfn:?} is not empty");
+    let values = || entries(pfn)[..count].iter().map(Entry::get).enumerate();
+    if let Some((index, pte)) = values().find(|(_, pte)| !pte.is_none()) {
+        let used = values().filter(|(_, pte)| !pte.is_none()).count();
+        panic!(
+            "page table {pfn:?} is not empty: {used} entries, the first at {index}: {:#x}",
+            pte.0
+        );
+    }
 }
