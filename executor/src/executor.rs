@@ -10,6 +10,7 @@ use crate::{
         CpuShared, EntityOps, Header, LevelKind, Poll, Polled, Runnable, Running, TaskRef,
         drain_messages,
     },
+    rcu,
     time::Instant,
 };
 
@@ -244,6 +245,7 @@ impl<P: Policy> Drop for Executor<P> {
         Runnable::<P>::drain(self.shared, drop);
         drain_messages(self.shared, drop);
         self.shared.free_dead();
+        self.shared.retract();
     }
 }
 
@@ -264,7 +266,10 @@ impl<P: Policy> Own<P> {
         hooks: &impl Hooks,
     ) -> Option<Started> {
         match shared.kind() {
-            LevelKind::Task => cpu::clear_need_resched(),
+            LevelKind::Task => {
+                cpu::clear_need_resched();
+                rcu::turn(shared);
+            }
             LevelKind::Softirq => self.outer = cpu::current(),
         }
         shared.set_looking();

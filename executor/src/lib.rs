@@ -66,6 +66,7 @@
 //! | `read_seqbegin`, `write_seqlock` | [`sync::SeqCell`] |
 //! | `preempt_disable`, `local_bh_disable`, `local_irq_save` | [`cpu::preempt_disable`], [`cpu::bh_disable`], [`cpu::irq_save`] |
 //! | `in_interrupt`, `need_resched` | [`cpu::in_interrupt`], [`cpu::need_resched`] |
+//! | `rcu_read_lock`, `call_rcu`, `synchronize_rcu`, SRCU | [`rcu`] |
 //! | `msleep`, `schedule_timeout` | [`time::sleep`], [`time::timeout`] |
 //! | `hrtimer_start` with a function | [`time::HrTimer`] |
 //! | `sched_setaffinity`, `set_cpus_allowed_ptr` | [`TaskRef::migrate`], and the policy's judgement |
@@ -101,6 +102,7 @@ pub mod mutants;
 pub mod platform;
 mod policy;
 mod raw;
+pub mod rcu;
 mod scope;
 pub mod softirq;
 mod spawn;

@@ -23,6 +23,10 @@ pub enum Mutant {
     JoinLooksFirst,
     /// A wait/wound context waits for an older one while it holds what that wants.
     LetTheYoungerWait,
+    /// A grace period waits for the CPU that began it only.
+    RcuForgetsOthers,
+    /// A reader does not order its reading behind its being counted.
+    SrcuReadsUncounted,
 }
 
 std::thread_local! {

@@ -17,7 +17,9 @@ use executor::{
     Executor, Fifo, JoinHandle, NoHooks, Platform, TaskRef,
     irq::IrqEvent,
     mutants::Mutant,
-    platform, spawn,
+    platform,
+    rcu::{self, Srcu},
+    spawn,
     sync::{Completion, Mutex, SeqCell, SpinLock, WaitQueue, channel},
     time::{HrTimer, Instant, run_expired},
 };
@@ -549,6 +551,91 @@ fn a_timer_is_armed_here_and_moved_from_there() {
     });
 }
 
+/// One CPU reads while the other unlinks, waits for a grace period, and frees.
+fn a_reader_meets_a_grace_period() {
+    let interrupts = boot();
+    let ex = Executor::new(Fifo::new());
+    let linked = Arc::new(AtomicBool::new(true));
+    let alive = Arc::new(AtomicBool::new(true));
+    let over = Arc::new(AtomicBool::new(false));
+    let (reads, lives, stop) = (linked.clone(), alive.clone(), over.clone());
+    let here = Arc::new(AtomicBool::new(false));
+    let up = here.clone();
+    let reader = thread::spawn(move || {
+        join_machine(interrupts);
+        let ex = Executor::new(Fifo::new());
+        up.store(true, Ordering::Release);
+        let reading = rcu::read();
+        if reads.load(Ordering::Acquire) {
+            assert!(lives.load(Ordering::Acquire), "read after free");
+        }
+        drop(reading);
+        while !stop.load(Ordering::Acquire) {
+            ex.run_once(&NoHooks);
+            thread::yield_now();
+        }
+    });
+    while !here.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    let freed = alive.clone();
+    let writer = spawn("writer", async move {
+        linked.store(false, Ordering::Release);
+        rcu::synchronize().await;
+        freed.store(false, Ordering::Release);
+    });
+    while !writer.is_finished() {
+        ex.run_once(&NoHooks);
+        thread::yield_now();
+    }
+    over.store(true, Ordering::Release);
+    reader.join().unwrap();
+    assert!(!alive.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_grace_period_waits_for_readers() {
+    model(a_reader_meets_a_grace_period);
+}
+
+#[test]
+#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
+fn mutant_rcu_forgets_others() {
+    Mutant::RcuForgetsOthers.make();
+    model(a_reader_meets_a_grace_period);
+}
+
+/// As above, for readers that may wait.
+fn an_srcu_reader_meets_a_writer() {
+    let shared = Arc::new((Srcu::new(), AtomicBool::new(true), AtomicBool::new(true)));
+    let other = shared.clone();
+    let reader = thread::spawn(move || {
+        let (domain, linked, alive) = &*other;
+        let reading = domain.read();
+        if linked.load(Ordering::Acquire) {
+            assert!(alive.load(Ordering::Acquire), "read after free");
+        }
+        drop(reading);
+    });
+    let (domain, linked, alive) = &*shared;
+    linked.store(false, Ordering::Release);
+    block_on(domain.synchronize());
+    alive.store(false, Ordering::Release);
+    reader.join().unwrap();
+}
+
+#[test]
+fn srcu_waits_for_readers() {
+    model(an_srcu_reader_meets_a_writer);
+}
+
+#[test]
+#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
+fn mutant_srcu_reads_uncounted() {
+    Mutant::SrcuReadsUncounted.make();
+    model(an_srcu_reader_meets_a_writer);
+}
+
 /// Runs each model that makes a mistake in a process of its own, for a deadlock found ends the process.
 #[test]
 fn every_mistake_is_found() {
@@ -562,6 +649,8 @@ fn every_mistake_is_found() {
         "mutant_keep_granted_wake",
         "mutant_keep_granted_permits",
         "mutant_cancel_does_not_wait",
+        "mutant_rcu_forgets_others",
+        "mutant_srcu_reads_uncounted",
     ] {
         let out = std::process::Command::new(&me)
             .args(["--ignored", "--exact", name])

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{AtomicBool, AtomicU32, AtomicUsize, fence, mutant},
+    facade::{AtomicBool, AtomicU32, fence, mutant},
     platform,
     policy::Policy,
-    softirq,
+    rcu, softirq,
     time::TimerQueue,
 };
 
@@ -105,8 +105,12 @@ pub struct CpuShared {
     mode: AtomicU32,
     /// The policy may have tasks that wait to be polled. Written by the owner.
     queued: AtomicBool,
-    /// The number of the task being polled, zero for none. Written by the owner; others only compare it.
-    polled: AtomicUsize,
+    /// The number of the task being polled, zero for none. Written by the owner; others only compare it, and may as well not
+    /// know, so it is not the model's.
+    polled: core::sync::atomic::AtomicUsize,
+    /// A grace period waits for this CPU. Changed under RCU's lock; the owner looks without it. Not the model's: whoever looks
+    /// too early is interrupted, and whoever sees it set looks again under the lock.
+    rcu_owes: core::sync::atomic::AtomicBool,
     cpu: u32,
     kind: LevelKind,
     entity: EntityOps,
@@ -121,7 +125,8 @@ impl CpuShared {
             dead: PushStack::new(),
             mode: AtomicU32::new(LOOKING),
             queued: AtomicBool::new(false),
-            polled: AtomicUsize::new(0),
+            polled: core::sync::atomic::AtomicUsize::new(0),
+            rcu_owes: core::sync::atomic::AtomicBool::new(false),
             cpu,
             kind,
             entity,
@@ -265,6 +270,33 @@ impl CpuShared {
         !self.woken.is_empty() || !self.messages.is_empty()
     }
 
+    /// Notes that a grace period waits for this CPU. True if none did.
+    pub(crate) fn rcu_owe(&self) -> bool {
+        !self.rcu_owes.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that none does any more. True if one did.
+    pub(crate) fn rcu_pay(&self) -> bool {
+        self.rcu_owes.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a grace period waits for this CPU.
+    #[inline(always)]
+    pub(crate) fn rcu_owes(&self) -> bool {
+        self.rcu_owes.load(Ordering::Relaxed)
+    }
+
+    /// Makes the CPU take a turn, if a grace period waits for it.
+    pub(crate) fn rcu_ask(&self) {
+        if !self.rcu_owes() {
+        } else if self.cpu == cpu::id() {
+            cpu::set_need_resched();
+        } else {
+            // Even if it looks: it may have looked already, and be about to sleep.
+            platform::get().pend(self.cpu);
+        }
+    }
+
     #[inline]
     pub(super) fn take_woken(&self) -> Batch<RunLink> {
         self.woken.take()
@@ -319,8 +351,30 @@ mod table {
         /// Makes this the executor that [`CpuShared::of`] finds.
         pub(crate) fn publish(&'static self) {
             if let Some(slot) = CPUS[self.kind as usize].get(self.cpu as usize) {
-                slot.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
+                rcu::online(|| slot.store(ptr::from_ref(self).cast_mut(), Ordering::Release));
             }
+        }
+
+        /// Makes it one that nobody finds any more.
+        pub(crate) fn retract(&'static self) {
+            if let Some(slot) = CPUS[self.kind as usize].get(self.cpu as usize) {
+                let me = ptr::from_ref(self).cast_mut();
+                let retract = || {
+                    // Unless another has taken its place, as tests do.
+                    let _ = slot.compare_exchange(
+                        me,
+                        ptr::null_mut(),
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    );
+                };
+                rcu::offline(self, retract);
+            }
+        }
+
+        /// Calls `f` with every CPU's executor of tasks.
+        pub(crate) fn each(f: impl FnMut(&'static CpuShared)) {
+            (0..cpu::MAX_CPUS as u32).filter_map(Self::of).for_each(f);
         }
 
         /// The executor of CPU `cpu`, if it has one.
@@ -339,17 +393,47 @@ mod table {
     }
 }
 
+/// As above, in the model, which begins anew each time.
 #[cfg(loom)]
-impl CpuShared {
-    pub(crate) fn publish(&'static self) {}
+mod table {
+    use super::*;
 
-    /// The executor of CPU `cpu`: in the model only the thread's own is found.
-    pub fn of(cpu: u32) -> Option<&'static CpuShared> {
-        let _ = ptr::null::<()>();
-        cpu::shared().filter(|s| s.cpu == cpu)
+    loom::lazy_static! {
+        static ref CPUS: std::sync::Mutex<alloc::vec::Vec<&'static CpuShared>> = Default::default();
     }
-    /// As [`CpuShared::of`].
-    pub(crate) fn of_level(kind: LevelKind, cpu: u32) -> Option<&'static CpuShared> {
-        Self::of(cpu).filter(|s| s.kind == kind)
+
+    impl CpuShared {
+        pub(crate) fn publish(&'static self) {
+            if cpu::shared().is_none() && self.kind == LevelKind::Task {
+                CPUS.lock().unwrap().push(self);
+            }
+        }
+
+        pub(crate) fn retract(&'static self) {
+            let gone = {
+                let mut cpus = CPUS.lock().unwrap();
+                let before = cpus.len();
+                cpus.retain(|cpu| !ptr::eq(*cpu, self));
+                cpus.len() < before
+            };
+            if gone && self.rcu_owes() {
+                rcu::offline(self, || ());
+            }
+        }
+
+        pub(crate) fn each(f: impl FnMut(&'static CpuShared)) {
+            let cpus = CPUS.lock().unwrap().clone();
+            cpus.into_iter().for_each(f);
+        }
+
+        /// The executor of CPU `cpu`: in the model only the thread's own is found.
+        pub fn of(cpu: u32) -> Option<&'static CpuShared> {
+            let _ = ptr::null::<()>();
+            cpu::shared().filter(|s| s.cpu == cpu)
+        }
+        /// As [`CpuShared::of`].
+        pub(crate) fn of_level(kind: LevelKind, cpu: u32) -> Option<&'static CpuShared> {
+            Self::of(cpu).filter(|s| s.kind == kind)
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     irq::IrqEvent,
     join::JoinHandle,
     raw::LevelKind,
+    rcu,
     spawn::{self, SpawnError, Spawner},
     time::Instant,
     yield_now::yield_now,
@@ -97,6 +98,7 @@ pub(crate) fn raised() {
 /// The end of a hard interrupt, interrupts masked, on a stack with room for a future's poll.
 #[inline]
 pub fn irq_exit() {
+    rcu::irq_exit();
     if !is_pending() {
         return;
     }
