@@ -12,6 +12,8 @@
 #[cfg(feature = "ktest")]
 mod ktests;
 pub mod load;
+#[cfg(feature = "ktest")]
+mod lock_ktests;
 pub mod order;
 pub mod platform;
 pub mod tick;
@@ -47,6 +49,9 @@ pub fn init() {
         .tasks
         .store(core::ptr::from_mut(tasks).cast(), Ordering::Release);
     executor::softirq::init();
+    if cpu::id() == 0 {
+        executor::rcu::init();
+    }
 }
 
 fn this() -> &'static CpuTasks {
