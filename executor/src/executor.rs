@@ -222,6 +222,14 @@ impl<P: Policy> Executor<P> {
         self.own.with(|own| own.policy.is_empty()) && self.shared.set_idle()
     }
 
+    /// Notes that the CPU is awake again after [`Executor::prepare_idle`] was true.
+    ///
+    /// # Context
+    /// The executor's CPU.
+    pub fn end_idle(&self) {
+        self.shared.end_idle();
+    }
+
     /// Takes in what was woken, and begins nothing.
     pub(crate) fn take_in(&self) {
         self.own.with(|own| {
@@ -359,11 +367,10 @@ impl<P: Policy> Own<P> {
         mut runnable: Runnable<P>,
         now: Instant,
     ) -> bool {
-        if runnable.wanted_cpu() != shared.cpu() {
-            match runnable.send_to_wanted() {
-                Ok(()) => return false,
-                // No such CPU: the task stays.
-                Err(back) => runnable = back,
+        if runnable.is_wanted() {
+            match self.attend(shared, runnable) {
+                Some(stays) => runnable = stays,
+                None => return false,
             }
         }
         let kind = runnable.take_kind();
@@ -372,15 +379,32 @@ impl<P: Policy> Own<P> {
             .enqueue(runnable, kind, self.current.as_mut(), now)
     }
 
+    /// Does what was asked of a task since it was last queued. `None` if it has gone to another CPU.
+    #[cold]
+    fn attend(
+        &mut self,
+        shared: &'static CpuShared,
+        mut runnable: Runnable<P>,
+    ) -> Option<Runnable<P>> {
+        let wanted = runnable.take_wanted();
+        let target = self.policy.refresh(&mut runnable).or(wanted);
+        match target {
+            // Where there is no such CPU, the task stays.
+            Some(cpu) if cpu != shared.cpu() => runnable.send_to(cpu).err(),
+            _ => Some(runnable),
+        }
+    }
+
     #[cold]
     fn message(&mut self, shared: &'static CpuShared, task: &TaskRef, now: Instant) -> bool {
-        let current = self.current.as_mut().filter(|c| c.is(task));
-        self.policy.update(task, current, now);
-        if task.wanted_cpu() == shared.cpu() {
-            return false;
+        task.want_refresh();
+        if let Some(current) = self.current.as_mut().filter(|c| c.is(task)) {
+            self.policy.update(current, now);
+            return true;
         }
         match self.policy.remove(task) {
             Some(runnable) => self.accept(shared, runnable, now),
+            // It waits, or another CPU has just woken it: the one that queues it next will see to it.
             None => false,
         }
     }

@@ -115,7 +115,7 @@ pub use executor::{Ended, Executor, Hooks, NoHooks, Started, TaskTag};
 pub use join::{Aborted, JoinHandle};
 pub use platform::Platform;
 pub use policy::{EnqueueKind, Fifo, Outcome, Policy};
-pub use raw::{CpuShared, RunList, Runnable, Running, TaskRef};
+pub use raw::{CpuShared, RunList, Runnable, Running, TaskRef, claim_idle};
 pub use scope::{Scope, ScopedHandle};
 pub use spawn::{SpawnError, SpawnErrorKind, Spawner, current, spawn, spawn_on, try_spawn};
 pub use yield_now::{Requeue, preempted, yield_now};

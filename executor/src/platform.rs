@@ -28,6 +28,16 @@ pub trait Platform: Sync {
     /// Called with interrupts masked. A deadline in the past means at once.
     fn set_timer(&self, deadline: Instant);
 
+    /// Chooses among `idle`, CPUs that sleep (a bit each), one where the waiting task that carries `tag` may run, to be woken
+    /// there; `None` if it is to stay where it is.
+    ///
+    /// Called with a tag that is not null, by the task's only waker, and again with the one CPU that was chosen: what
+    /// forbids that by then (an affinity that changes) is met by the second call at the latest.
+    fn place(&self, tag: *mut (), idle: u64) -> Option<u32> {
+        let _ = (tag, idle);
+        None
+    }
+
     /// Asks that softirqs be run on the way out, since one was raised. Called when a bottom-half lock is given back.
     fn run_softirqs(&self) {}
 }

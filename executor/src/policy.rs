@@ -95,9 +95,16 @@ pub trait Policy: Sized + 'static {
         None
     }
 
-    /// Brings the task up to date after [`TaskRef::notify_owner`]. `current` is the task itself, if it is being polled.
-    fn update(&mut self, task: &TaskRef, current: Option<&mut Running<Self>>, now: Instant) {
-        let _ = (task, current, now);
+    /// Brings the data of a task up to date that is about to be queued for the first time, or after [`TaskRef::notify_owner`] or
+    /// [`TaskRef::migrate`]. Gives a CPU if the task must not be on this one.
+    fn refresh(&mut self, task: &mut Runnable<Self>) -> Option<u32> {
+        let _ = task;
+        None
+    }
+
+    /// Brings `current`, the task that is being polled, up to date after [`TaskRef::notify_owner`].
+    fn update(&mut self, current: &mut Running<Self>, now: Instant) {
+        let _ = (current, now);
     }
 
     /// Whether the run queue is empty.

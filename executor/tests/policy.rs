@@ -80,12 +80,13 @@ impl Policy for Traced {
             .or_else(|| self.others.remove(task))
     }
 
-    fn update(&mut self, task: &TaskRef, current: Option<&mut Running<Self>>, _now: Instant) {
-        self.note(format!(
-            "update {} running={}",
-            task.name(),
-            current.is_some()
-        ));
+    fn refresh(&mut self, task: &mut Runnable<Self>) -> Option<u32> {
+        self.note(format!("refresh {}", task.task().name()));
+        None
+    }
+
+    fn update(&mut self, current: &mut Running<Self>, _now: Instant) {
+        self.note(format!("update {}", current.task().name()));
     }
 
     fn is_empty(&self) -> bool {
@@ -148,6 +149,7 @@ fn a_life_is_told_step_by_step() {
     expect(
         &trace,
         &[
+            "refresh life",
             "enqueue life New",
             "start 7",
             "end 7",
@@ -196,6 +198,7 @@ fn a_wake_within_the_poll_is_told_as_again() {
     expect(
         &trace,
         &[
+            "refresh self",
             "enqueue self New",
             "start 0",
             "end 0",
@@ -284,9 +287,44 @@ fn messages_reach_the_policy_once_however_often_they_are_sent() {
     task.task().notify_owner();
     task.task().notify_owner();
     run(&ex, &trace);
-    expect(&trace, &["update asked running=false"]);
+    expect(&trace, &[]);
+    task.task().wake();
+    run(&ex, &trace);
+    trace.borrow_mut().truncate(2);
+    expect(&trace, &["refresh asked", "enqueue asked Wake"]);
+    task.task().wake();
+    run(&ex, &trace);
+    trace.borrow_mut().truncate(1);
+    expect(&trace, &["enqueue asked Wake"]);
     task.abort();
     run(&ex, &trace);
+}
+
+#[test]
+fn a_queued_task_is_brought_up_to_date_at_once_and_a_polled_one_in_its_poll() {
+    let (_clock, ex, trace) = machine();
+    let queued = spawn("queued", async {});
+    let task = queued.task().clone();
+    ex.should_resched();
+    expect(&trace, &["refresh queued", "enqueue queued New"]);
+    task.notify_owner();
+    ex.should_resched();
+    expect(&trace, &["refresh queued", "enqueue queued Wake"]);
+    run(&ex, &trace);
+    trace.borrow_mut().clear();
+    let ex = Rc::new(ex);
+    thread_local!(static HERE: RefCell<Option<Rc<Executor<Traced>>>> = const { RefCell::new(None) });
+    HERE.set(Some(ex.clone()));
+    let polled = spawn("polled", async {
+        if let Some(me) = executor::current() {
+            me.notify_owner();
+        }
+        assert!(HERE.with_borrow(|h| h.as_ref().is_some_and(|ex| ex.should_resched())));
+    });
+    run(&ex, &trace);
+    HERE.set(None);
+    assert!(polled.is_finished());
+    assert!(trace.borrow().contains(&"update polled".into()));
 }
 
 #[test]

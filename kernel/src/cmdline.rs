@@ -239,6 +239,19 @@ fn parse_size(text: &str) -> Option<u64> {
     value.checked_mul(1 << shift)
 }
 
+/// Reads a list of CPUs such as `1-3,5` as a mask; words before it (`domain,managed_irq,`) are passed over, as are CPUs from 64 on.
+pub fn parse_cpu_list(text: &str) -> u64 {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+        (first <= last).then_some(first..=last.min(63))
+    };
+    text.split(',')
+        .filter_map(range)
+        .flatten()
+        .fold(0, |mask, cpu| mask | 1 << cpu)
+}
+
 fn split_radix(text: &str) -> (&str, u32) {
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         (digits, 16)
@@ -252,6 +265,14 @@ fn split_radix(text: &str) -> (&str, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpu_lists_are_read() {
+        assert_eq!(parse_cpu_list("1-3,5"), 0b10_1110);
+        assert_eq!(parse_cpu_list("domain,managed_irq,2"), 0b100);
+        assert_eq!(parse_cpu_list("62-70,3-1,x,"), 3 << 62);
+        assert_eq!(parse_cpu_list(""), 0);
+    }
 
     fn init(line: &str) -> Vec<InitWord<'_>> {
         CommandLine::new(line).for_init().collect()

@@ -40,8 +40,11 @@ enum Event {
 pub fn start(thread: &Arc<Thread>, regs: Box<UserRegs>) -> fs::Result<()> {
     let task = Spawner::new("user")
         .tag(thread.tag())
+        .cpu(task::place::new(thread.affinity.load(Ordering::Relaxed)))
         .try_spawn(run(thread.clone(), regs));
-    task.map(drop).map_err(|_| fs::Errno::ENOMEM)
+    let task = task.map_err(|_| fs::Errno::ENOMEM)?;
+    thread.set_task(task.task().clone());
+    Ok(())
 }
 
 /// Runs `thread` from `regs` to its end.

@@ -6,12 +6,17 @@ use core::{
     task::{Context, Waker},
 };
 
-use super::{shared::CpuShared, state::State};
+use super::{placement, shared::CpuShared, state::State};
 use crate::{
     facade::{AtomicPtr, AtomicU32, AtomicU64},
     policy::EnqueueKind,
     sync::SpinLockIrq,
 };
+
+/// [`Header::want`]: nothing is asked.
+pub(super) const WANT_NOTHING: u32 = u32::MAX;
+/// [`Header::want`]: the policy's data is to be brought up to date, wherever the task is queued.
+pub(super) const WANT_REFRESH: u32 = u32::MAX - 1;
 
 /// What is done with a task without knowing its future's type.
 pub(super) struct VTable {
@@ -31,12 +36,12 @@ pub(crate) struct Header {
     pub(super) state: State,
     /// Link of the one queue the task is in: wake queue, run list, or the list of those to be freed.
     pub(super) next: AtomicPtr<Header>,
-    /// The CPU that polls this task; changed by that CPU only.
+    /// The CPU that polls this task; changed by that CPU, and by whoever wakes the task while it waits.
     pub(super) home: AtomicPtr<CpuShared>,
     pub(super) vtable: &'static VTable,
     /// Link of the owner's message queue.
     pub(super) msg_next: AtomicPtr<Header>,
-    /// The CPU that the task was asked to move to.
+    /// The CPU that the task was asked to move to, [`WANT_NOTHING`] or [`WANT_REFRESH`]; taken when it is queued next.
     pub(super) want: AtomicU32,
     /// Bytes of the policy's entity in front of the header.
     pub(super) entity_len: u16,
@@ -71,7 +76,7 @@ impl Header {
             home: AtomicPtr::new(ptr::from_ref(home).cast_mut()),
             vtable,
             msg_next: AtomicPtr::new(ptr::null_mut()),
-            want: AtomicU32::new(home.cpu()),
+            want: AtomicU32::new(WANT_REFRESH),
             entity_len,
             _reserved: 0,
             name,
@@ -102,7 +107,8 @@ pub(super) unsafe fn wake(task: NonNull<Header>) {
     // SAFETY: the caller's reference keeps the header.
     let header = unsafe { task.as_ref() };
     if header.state.wake() {
-        header.home().push_woken(task);
+        // SAFETY: SCHEDULED was clear and is ours: the task waits, in no queue, and this is its only waker.
+        unsafe { placement::destination(task) }.push_woken(task);
     }
 }
 

@@ -26,6 +26,7 @@
 
 mod cell;
 mod header;
+mod placement;
 mod queue;
 mod runnable;
 mod shared;
@@ -35,6 +36,7 @@ mod waker;
 
 pub(crate) use cell::{NewTask, ReadOutput, allocate, allocate_entity, read_output};
 pub(crate) use header::Header;
+pub use placement::claim_idle;
 pub(crate) use runnable::{Poll, Polled, drain_messages, requeue};
 pub use runnable::{RunList, Runnable, Running};
 pub use shared::CpuShared;

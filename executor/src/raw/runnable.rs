@@ -11,7 +11,7 @@ use core::{
 
 use super::{
     CpuShared, cell,
-    header::{self, Header},
+    header::{self, Header, WANT_NOTHING, WANT_REFRESH},
     state::ABORT,
     task_ref::TaskRef,
     waker,
@@ -96,9 +96,18 @@ impl<P: Policy> Runnable<P> {
         self.header().tag.load(Ordering::Acquire)
     }
 
-    /// The CPU that the task was last asked to be on.
-    pub fn wanted_cpu(&self) -> u32 {
-        self.header().want.load(Ordering::Acquire)
+    /// Whether something was asked of the task since it was last queued.
+    #[inline(always)]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.header().want.load(Ordering::Acquire) != WANT_NOTHING
+    }
+
+    /// Takes note of what was asked: the CPU that the task is to be on, if it was that.
+    pub(crate) fn take_wanted(&self) -> Option<u32> {
+        match self.header().want.swap(WANT_NOTHING, Ordering::AcqRel) {
+            WANT_NOTHING | WANT_REFRESH => None,
+            cpu => Some(cpu),
+        }
     }
 
     /// Hands the task to CPU `cpu`'s executor. Gives the token back if that has none.
@@ -113,18 +122,16 @@ impl<P: Policy> Runnable<P> {
         );
         let task = ManuallyDrop::new(self).task;
         // SAFETY: still scheduled, so it lives; the token is given up with the push.
-        unsafe { task.as_ref() }
+        let header = unsafe { task.as_ref() };
+        if header.requeue.load(Ordering::Relaxed) != EnqueueKind::New as u32 {
+            let kind = EnqueueKind::Migrated as u32;
+            header.requeue.store(kind, Ordering::Relaxed);
+        }
+        header
             .home
             .store(ptr::from_ref(target).cast_mut(), Ordering::Release);
         target.push_woken(task);
         Ok(())
-    }
-
-    /// Hands the task to the CPU it was asked to be on.
-    #[cold]
-    pub(crate) fn send_to_wanted(self) -> Result<(), Self> {
-        let cpu = self.wanted_cpu();
-        self.send_to(cpu)
     }
 
     /// Why the task enters the run queue; forgets it.
@@ -225,6 +232,11 @@ impl<P: Policy> Running<P> {
     #[inline]
     pub fn tag(&self) -> *mut () {
         self.header().tag.load(Ordering::Acquire)
+    }
+
+    /// Asks for the task to go to CPU `cpu` when it is queued next.
+    pub fn send_after(&self, cpu: u32) {
+        self.header().want.store(cpu, Ordering::Release);
     }
 
     /// Forgets why the task would have been queued again, since it waits.

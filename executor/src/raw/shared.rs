@@ -200,6 +200,9 @@ impl CpuShared {
                 let cleared =
                     self.mode
                         .compare_exchange(IDLE, LOOKING, Ordering::AcqRel, Ordering::Relaxed);
+                if cleared.is_ok() {
+                    super::placement::idle_ends(self.cpu);
+                }
                 if cleared != Err(LOOKING) {
                     platform::get().pend(self.cpu);
                 }
@@ -238,6 +241,7 @@ impl CpuShared {
             self.set_looking();
             return false;
         }
+        super::placement::idle_begins(self.cpu);
         true
     }
 
@@ -250,6 +254,17 @@ impl CpuShared {
     /// Whether the task of that number is being polled here at this moment.
     pub(crate) fn polls(&self, task: usize) -> bool {
         self.polled.load(Ordering::Relaxed) == task
+    }
+
+    /// Whether the CPU sleeps, or is about to.
+    pub(super) fn sleeps(&self) -> bool {
+        self.mode.load(Ordering::Relaxed) == IDLE
+    }
+
+    /// The CPU was idle and is so no more.
+    pub(crate) fn end_idle(&self) {
+        self.set_looking();
+        super::placement::idle_ends(self.cpu);
     }
 
     /// Notes whether the policy has tasks that wait.

@@ -10,11 +10,14 @@ use core::{
 
 use super::{
     cell::ReadOutput,
-    header::{self, Header},
+    header::{self, Header, WANT_NOTHING, WANT_REFRESH},
     state::{COMPLETE, RUNNING, SCHEDULED},
     waker,
 };
-use crate::{cpu, facade::mutant};
+use crate::{
+    cpu,
+    facade::{fence, mutant},
+};
 
 /// A task, shared: to wake it, to abort it, to ask how it does.
 pub struct TaskRef(NonNull<Header>);
@@ -156,16 +159,26 @@ impl TaskRef {
         self.header().want.store(cpu, Ordering::Release);
     }
 
-    pub(crate) fn wanted_cpu(&self) -> u32 {
-        self.header().want.load(Ordering::Acquire)
+    /// Asks for the policy's data to be brought up to date when the task is queued next.
+    pub(crate) fn want_refresh(&self) {
+        // A move that was asked for does it as well.
+        let _ = self.header().want.compare_exchange(
+            WANT_NOTHING,
+            WANT_REFRESH,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
     }
 
-    /// Asks the task's CPU to look at the task again: [`Policy::update`](crate::Policy::update) is called there.
+    /// Asks the task's CPU to look at the task again: [`Policy::update`](crate::Policy::update) is called there if it is
+    /// being polled, and otherwise [`Policy::refresh`](crate::Policy::refresh) when it is queued next.
     ///
     /// # Context
     /// Any.
     pub fn notify_owner(&self) {
         let header = self.header();
+        // Pairs with the fence where a waker changes the home: see `placement`.
+        fence(Ordering::SeqCst);
         if header.state.message() {
             header.state.ref_inc();
             header.home().push_message(self.0);

@@ -23,6 +23,7 @@ use crate::arch::user::{USER_END, UserRegs};
 use crate::mm;
 use crate::signal::Signal;
 use crate::signal::state::{AltStack, SigHand};
+use crate::task::place;
 use crate::usermem;
 
 /// `CLONE_*`.
@@ -430,6 +431,8 @@ pub fn make_init(
         rlimits,
     ));
     let thread = first_thread(&process, shared, Machine::default());
+    let usual = place::present() & !place::isolated();
+    thread.affinity.store(usual, Ordering::Relaxed);
     process.signals.lock().unkillable = true;
     table.insert_process(&process);
     table.insert_thread(&thread);

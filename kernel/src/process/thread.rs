@@ -109,6 +109,8 @@ pub struct Thread {
     pub parent_death_signal: AtomicU8,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privs: AtomicU8,
+    /// How often it went from one CPU to another.
+    pub migrations: AtomicU64,
     /// The CPUs that it may run on, a bit for each (`sched_setaffinity(2)`).
     pub affinity: AtomicU64,
     /// `ioprio_set(2)`: class in bits 13 to 15, level below. Kept and inherited; there is no disk to order yet.
@@ -185,6 +187,7 @@ impl Thread {
             robust_list: AtomicU64::new(0),
             parent_death_signal: AtomicU8::new(0),
             no_new_privs: AtomicU8::new(0),
+            migrations: AtomicU64::new(0),
             affinity: AtomicU64::new(u64::MAX),
             io_priority: AtomicU32::new(0),
             personality: AtomicU32::new(0),

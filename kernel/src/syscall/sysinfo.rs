@@ -334,19 +334,16 @@ fn sched_setaffinity(call: &mut Call<'_>) -> SysResult {
     if mine.euid != theirs.euid && mine.euid != theirs.uid && !mine.capable(Cap::SysNice) {
         return Err(Errno::EPERM.into());
     }
-    let first = (0..cpus()).find(|cpu| mask[cpu / 8] & 1 << (cpu % 8) != 0);
-    let first = first.ok_or(Errno::EINVAL)?;
     let words: [u8; 8] = mask[..8].try_into().expect("a mask has words");
-    thread
-        .affinity
-        .store(u64::from_le_bytes(words), Ordering::Relaxed);
-    // Threads stay where they are put, so a mask is met by one of its processors.
-    if let Some(task) = thread.task()
-        && mask[task.cpu() as usize / 8] & 1 << (task.cpu() % 8) == 0
-    {
-        task.migrate(first as u32);
-        if core::ptr::eq(&*thread, &**call.thread) {
-            // The caller goes over before the call returns.
+    let allowed = u64::from_le_bytes(words) & crate::task::place::present();
+    if allowed == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    thread.affinity.store(allowed, Ordering::SeqCst);
+    if let Some(task) = thread.task() {
+        // Its CPU sees to it; the caller itself goes over before the call returns.
+        task.notify_owner();
+        if core::ptr::eq(&*thread, &**call.thread) && allowed & 1 << task.cpu() == 0 {
             return Err(Stop::Yield);
         }
     }

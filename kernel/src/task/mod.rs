@@ -15,6 +15,7 @@ pub mod load;
 #[cfg(feature = "ktest")]
 mod lock_ktests;
 pub mod order;
+pub mod place;
 pub mod platform;
 pub mod tick;
 
@@ -81,11 +82,13 @@ pub fn run() -> ! {
 fn idle(tasks: &CpuTasks) {
     x86_64::instructions::interrupts::disable();
     if tasks.executor.prepare_idle() {
+        place::pull();
         percpu::this().idle.store(true, Ordering::Relaxed);
         load::idle_begins();
         // Back to back, so that an interrupt after the look at the queues ends the halt (rule 6).
         x86_64::instructions::interrupts::enable_and_hlt();
         percpu::this().idle.store(false, Ordering::Relaxed);
+        tasks.executor.end_idle();
         load::idle_ends();
     } else {
         x86_64::instructions::interrupts::enable();

@@ -4,10 +4,14 @@
 
 use alloc::boxed::Box;
 
+use core::sync::atomic::Ordering;
+
 use executor::time::Instant;
 use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef};
 use sched::{Node, RunQueue, Wake};
 
+use super::place;
+use crate::arch::percpu;
 use crate::process::Thread;
 
 /// A task's entry in the order, in the task's own allocation while it neither waits to run nor runs.
@@ -38,23 +42,62 @@ impl Order {
     /// Takes in a task that was not runnable before. Whether it is to run instead of the running one.
     fn arrive(
         &mut self,
-        mut node: Box<Node<Runnable<Self>>>,
+        node: Box<Node<Runnable<Self>>>,
         task: Runnable<Self>,
         kind: EnqueueKind,
         now: Instant,
     ) -> bool {
         let why = match kind {
-            EnqueueKind::New => {
+            EnqueueKind::New => Wake::New,
+            EnqueueKind::Migrated => {
                 if let Some(thread) = Thread::of_tag(task.tag()) {
-                    node.set_policy(thread.sched_policy());
+                    thread.migrations.fetch_add(1, Ordering::Relaxed);
                 }
-                Wake::New
+                Wake::Migrated
             }
-            EnqueueKind::Migrated => Wake::Migrated,
             _ => Wake::Event,
         };
-        self.queue
-            .enqueue(node, task, why, self.running.as_deref_mut(), now.as_ns())
+        let preempts =
+            self.queue
+                .enqueue(node, task, why, self.running.as_deref_mut(), now.as_ns());
+        self.note_waiting();
+        preempts
+    }
+
+    /// Lets the other CPUs see how many tasks wait here.
+    #[inline(always)]
+    fn note_waiting(&self) {
+        let waiting = self.queue.len() as u32;
+        percpu::this().queued.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Whether another CPU would take tasks from this one.
+    #[inline(always)]
+    fn is_asked(&self) -> bool {
+        percpu::this().asked.load(Ordering::Relaxed) != 0
+    }
+
+    /// Gives each CPU that asked a waiting task that may run there, and keeps `least`.
+    #[cold]
+    fn give(&mut self, least: usize) {
+        let asked = percpu::this().asked.swap(0, Ordering::AcqRel);
+        for cpu in place::bits(asked) {
+            if self.queue.len() <= least {
+                break;
+            }
+            let may_go = |task: &Runnable<Self>| {
+                Thread::of_tag(task.tag())
+                    .is_some_and(|thread| thread.affinity.load(Ordering::Relaxed) & 1 << cpu != 0)
+            };
+            let Some((node, mut task)) = self.queue.take_where(|task, _| may_go(task)) else {
+                continue;
+            };
+            task.entity_mut().0 = Some(node);
+            if let Err(_back) = task.send_to(cpu) {
+                unreachable!("a CPU that asks has an executor");
+            }
+        }
+        self.note_waiting();
     }
 }
 
@@ -78,13 +121,18 @@ impl Policy for Order {
             _ => return self.arrive(node, task, kind, now),
         };
         self.queue.requeue(node, task, outcome);
+        self.note_waiting();
         false
     }
 
     #[inline(always)]
     fn pick(&mut self, now: Instant) -> Option<Runnable<Self>> {
+        if self.is_asked() {
+            self.give(1);
+        }
         let (node, task) = self.queue.pick(now.as_ns())?;
         self.running = Some(node);
+        self.note_waiting();
         Some(task)
     }
 
@@ -104,6 +152,9 @@ impl Policy for Order {
         _started: Instant,
         now: Instant,
     ) -> bool {
+        if self.is_asked() {
+            self.give(0);
+        }
         let Some(node) = self.running.as_deref_mut() else {
             return true;
         };
@@ -114,32 +165,24 @@ impl Policy for Order {
     fn remove(&mut self, task: &TaskRef) -> Option<Runnable<Self>> {
         let (node, mut runnable) = self.queue.take_where(|t, _| t.is(task))?;
         runnable.entity_mut().0 = Some(node);
+        self.note_waiting();
         Some(runnable)
     }
 
-    fn update(&mut self, task: &TaskRef, current: Option<&mut Running<Self>>, now: Instant) {
-        let Some(thread) = Thread::of_tag(task.tag()) else {
+    fn refresh(&mut self, task: &mut Runnable<Self>) -> Option<u32> {
+        let thread = Thread::of_tag(task.tag())?;
+        if let Some(node) = task.entity_mut().0.as_deref_mut() {
+            node.set_policy(thread.sched_policy());
+        }
+        place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id())
+    }
+
+    fn update(&mut self, _current: &mut Running<Self>, now: Instant) {
+        let Some(node) = self.running.as_deref_mut() else {
             return;
         };
-        let policy = thread.sched_policy();
-        if current.is_some() {
-            if let Some(node) = self.running.as_deref_mut() {
-                self.queue.charge(node, now.as_ns());
-                node.set_policy(policy);
-            }
-            executor::cpu::set_need_resched();
-        } else if let Some((mut node, runnable)) = self.queue.take_where(|t, _| t.is(task)) {
-            node.set_policy(policy);
-            if self.queue.enqueue(
-                node,
-                runnable,
-                Wake::Event,
-                self.running.as_deref_mut(),
-                now.as_ns(),
-            ) {
-                executor::cpu::set_need_resched();
-            }
-        }
+        // What has run so far counts by the old attributes; the new ones come with the next turn, now.
+        self.queue.charge(node, now.as_ns());
     }
 
     fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@ use executor::Platform;
 use executor::time::{self, Instant};
 
 use crate::arch::{apic, irq, percpu, tsc, vectors};
+use crate::process::Thread;
 
 /// The machine.
 struct Machine;
@@ -25,6 +26,13 @@ impl Platform for Machine {
                 vectors::RESCHEDULE,
             );
         }
+    }
+
+    fn place(&self, tag: *mut (), idle: u64) -> Option<u32> {
+        let thread = Thread::of_tag(tag)?;
+        let cpu = super::place::woken(thread, idle)?;
+        thread.migrations.fetch_add(1, Ordering::Relaxed);
+        Some(cpu)
     }
 
     fn set_timer(&self, deadline: Instant) {

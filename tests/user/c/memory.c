@@ -267,7 +267,7 @@ static void heap(void)
 static void *churn(void *arg)
 {
 	unsigned char mine = (unsigned char)(uintptr_t)arg;
-	for (int round = 0; round < 150; round++) {
+	for (int round = 0; round < 50; round++) {
 		unsigned char *p = (unsigned char *)anon(16);
 		for (int i = 0; i < 16; i++) {
 			if (p[i * PAGE] != 0)

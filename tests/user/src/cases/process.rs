@@ -225,6 +225,11 @@ fn thread_ids() {
         .expect("it does not panic");
     assert_eq!(other_pid, pid);
     assert_ne!(tid, pid);
+    // Joining waits for the thread's word that it is done with its stack, which comes a little before its end.
+    let gone = || unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) } == -1;
+    while !gone() {
+        std::thread::yield_now();
+    }
     fails(
         unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) },
         libc::ESRCH,

@@ -1,0 +1,166 @@
+//! On which CPU a thread runs: where a new or woken one goes, and how a CPU without work gets some.
+//!
+//! - A thread that is woken stays on its CPU while that sleeps or nobody else does; otherwise it goes to a CPU that sleeps
+//!   (`executor::Platform::place`).
+//! - A new one, or one that has called `execve(2)`, goes to a CPU that sleeps, or else to the one with the least load.
+//! - A CPU about to sleep asks the one with the most waiting tasks for one ([`pull`]); so does, at times, one whose load is less
+//!   than another's ([`balance`]). It only asks: a run queue is touched by its owner alone, which gives
+//!   in [`super::order::Order`] (rule 4).
+//!
+//! CPUs that are isolated (`isolcpus=`) take part in none of this: a thread gets there by its affinity only.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use executor::platform;
+
+use crate::arch::{percpu, smp};
+use crate::process::Thread;
+
+/// CPUs that threads are not placed on unless they may be nowhere else. Fixed at boot.
+static ISOLATED: AtomicU64 = AtomicU64::new(0);
+
+/// Ticks between two looks at the others' load.
+const BALANCE_TICKS: u64 = 4;
+/// Ticks between two looks that count a difference of one as well: three spinners on two CPUs take turns at being alone.
+const ROTATE_TICKS: u64 = 25;
+
+/// Takes note of `isolcpus=`. Context: boot, once the CPUs are counted.
+pub fn init() {
+    let line = crate::boot::info().cmdline();
+    let isolated = line
+        .value("isolcpus")
+        .map_or(0, crate::cmdline::parse_cpu_list);
+    // The first CPU does the housekeeping.
+    ISOLATED.store(isolated & !1 & present(), Ordering::Relaxed);
+}
+
+/// The CPUs that there are, a bit each.
+pub fn present() -> u64 {
+    match smp::cpu_count() {
+        64.. => u64::MAX,
+        n => (1 << n) - 1,
+    }
+}
+
+/// The CPUs that `isolcpus=` names.
+pub fn isolated() -> u64 {
+    ISOLATED.load(Ordering::Relaxed)
+}
+
+/// The CPUs among which the kernel moves a thread with mask `affinity`: never none.
+fn candidates(affinity: u64) -> u64 {
+    let allowed = affinity & present();
+    match allowed & !isolated() {
+        0 if allowed == 0 => present() & !isolated(),
+        0 => allowed,
+        usual => usual,
+    }
+}
+
+/// Chooses among `idle` for the thread with mask `affinity`.
+fn among(affinity: u64, idle: u64) -> Option<u32> {
+    match candidates(affinity) & idle {
+        0 => None,
+        some => Some(some.trailing_zeros()),
+    }
+}
+
+/// The CPU that sleeps where a woken thread shall run; see `executor::Platform::place`.
+///
+/// # Context
+/// Any.
+pub(super) fn woken(thread: &Thread, idle: u64) -> Option<u32> {
+    among(thread.affinity.load(Ordering::SeqCst), idle)
+}
+
+/// Tasks that run or wait on CPU `cpu`, at about this time.
+fn load(cpu: u32) -> u32 {
+    percpu::of(cpu).map_or(u32::MAX, |area| {
+        area.queued.load(Ordering::Relaxed) + u32::from(!area.idle.load(Ordering::Relaxed))
+    })
+}
+
+/// The CPU for a new thread with mask `affinity`.
+///
+/// # Context
+/// Task.
+pub fn new(affinity: u64) -> u32 {
+    let here = executor::cpu::id();
+    if smp::cpu_count() == 1 {
+        return here;
+    }
+    if let Some(cpu) = executor::claim_idle(|idle| among(affinity, idle)) {
+        return cpu;
+    }
+    let candidates = candidates(affinity);
+    bits(candidates)
+        // The caller's own CPU, where memory is warm, if it is no worse.
+        .min_by_key(|cpu| (load(*cpu), *cpu != here))
+        .unwrap_or(here)
+}
+
+/// The CPU that a thread on CPU `here` has to go to since its mask is now `affinity`; `None` if it may stay.
+pub fn banished(affinity: u64, here: u32) -> Option<u32> {
+    if affinity & 1 << here != 0 || affinity & present() == 0 {
+        return None;
+    }
+    Some(new(affinity))
+}
+
+/// Asks the CPU with most waiting tasks for one, this one having none.
+///
+/// # Context
+/// The loop of a CPU that is about to sleep.
+#[inline]
+pub(super) fn pull() {
+    if smp::cpu_count() > 1 {
+        pull_from_busiest(1);
+    }
+}
+
+/// Looks at the others' load, at times. `ticks` counts this CPU's ticks.
+///
+/// # Context
+/// Timer interrupt.
+pub(super) fn balance(ticks: u64) {
+    // Not all CPUs at once.
+    let ticks = ticks + u64::from(executor::cpu::id());
+    if smp::cpu_count() == 1 || !ticks.is_multiple_of(BALANCE_TICKS) {
+        return;
+    }
+    let mine = load(executor::cpu::id());
+    let step = if ticks.is_multiple_of(BALANCE_TICKS * ROTATE_TICKS) {
+        0
+    } else {
+        1
+    };
+    // What waits there, besides the one that runs, is more than what is here.
+    pull_from_busiest(mine + step);
+}
+
+/// Asks the CPU with most waiting tasks for one, if it has `least` of them.
+fn pull_from_busiest(least: u32) {
+    let here = executor::cpu::id();
+    let others = present() & !isolated();
+    if others & 1 << here == 0 {
+        return;
+    }
+    let busiest = bits(others & !(1 << here))
+        .filter_map(|cpu| Some((percpu::of(cpu)?, cpu)))
+        .max_by_key(|(area, _)| area.queued.load(Ordering::Relaxed));
+    if let Some((area, cpu)) = busiest
+        && area.queued.load(Ordering::Relaxed) >= least.max(1)
+        && area.asked.fetch_or(1 << here, Ordering::AcqRel) & 1 << here == 0
+    {
+        platform::get().pend(cpu);
+    }
+}
+
+/// The numbers of the bits that are set.
+pub(super) fn bits(mut mask: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let bit = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (bit < u64::BITS).then_some(bit)
+    })
+}
