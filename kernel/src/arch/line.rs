@@ -6,7 +6,9 @@
 use super::ioapic::{self, IoApic};
 use super::irq;
 use crate::boot::acpi;
-use crate::irq::{CpuSet, Descriptor, Domain, Flags, Irq, IrqError, Request, Trigger};
+use crate::irq::{
+    self as lines, Answer, Descriptor, Domain, Flags, Irq, IrqError, Request, Trigger,
+};
 use crate::irq_route::{Route, Wire};
 use alloc::sync::Arc;
 use conquer_once::noblock::OnceCell;
@@ -56,7 +58,7 @@ fn number(gsi: u32) -> u32 {
     wired.map_or(gsi, |wire| u32::from(wire.irq))
 }
 
-/// The line of `wire`. It goes to the boot CPU until it is moved.
+/// The line of `wire`. It goes to the first CPU of the default affinity until it is moved.
 ///
 /// # Context
 /// Task or boot.
@@ -96,8 +98,7 @@ pub fn of(wire: Wire) -> Result<&'static Descriptor, IrqError> {
         masked: true,
     };
     ioapic::set_route(wire.gsi, route);
-    // To the first CPU, and noted as being there; anybody may move it.
-    line.set_affinity(CpuSet::MAX)?;
+    line.set_affinity(lines::default_affinity())?;
     Ok(line)
 }
 
@@ -123,19 +124,12 @@ pub fn request_event(
     name: &'static str,
     event: &'static IrqEvent,
 ) -> Result<Irq, IrqError> {
-    let flags = if wire.level {
-        Flags::ONESHOT | Flags::SHARED
-    } else {
-        // An edge is over when it has been noted.
-        Flags::empty()
-    };
-    let wanted = Request::new(name).flags(flags);
+    let wanted = Request::new(name).event(event);
     let wanted = if wire.level {
-        wanted.event(event)
+        wanted.flags(Flags::ONESHOT | Flags::SHARED)
     } else {
-        wanted
-            .event(event)
-            .handler(|_| crate::irq::Answer::WAKE_THREAD)
+        // An edge is over when it has been noted; nobody says later that it was answered.
+        wanted.handler(|_| Answer::HANDLED | Answer::WAKE_THREAD)
     };
     request(wire, wanted)
 }

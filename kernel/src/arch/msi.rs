@@ -69,7 +69,8 @@ pub struct Msi {
     vector: u8,
 }
 
-/// Gives the message in `slot` a line, and makes `request` of it. It goes to the first CPU until it is moved.
+/// Gives the message in `slot` a line, and makes `request` of it. It goes to the first CPU of the default affinity
+/// until it is moved.
 ///
 /// `hw` is how `/proc/interrupts` numbers the message; Linux's is the device's number (bus, device, function) times 2048
 /// plus the entry's index.
@@ -95,7 +96,7 @@ pub fn request_msi(hw: u32, slot: Arc<dyn Slot>, request: Request) -> Result<Msi
         line,
         vector,
     };
-    line.set_affinity(CpuSet::MAX)?;
+    line.set_affinity(lines::default_affinity())?;
     msi.irq = Some(request.submit(line)?);
     Ok(msi)
 }

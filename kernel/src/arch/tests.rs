@@ -4,8 +4,11 @@
 
 use super::layout::{self, PAGE_SIZE, phys_to_virt};
 use super::line;
-use super::{apic, irq, percpu, pit, probe, rtc, smp, tsc};
-use core::sync::atomic::{AtomicU64, Ordering};
+use super::msi::{self, Message, Slot};
+use super::{apic, irq, percpu, pit, probe, rtc, smp, tsc, vectors};
+use crate::irq::{IrqError, Request};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use executor::irq::IrqEvent;
 use executor::time::{sleep, timeout};
@@ -152,6 +155,82 @@ async fn a_line_of_a_device_reaches_who_awaits_it() {
     let times = timeout(Duration::from_secs(5), EVENT.wait()).await;
     assert_eq!(times.ok(), Some(1));
     irq.free();
+}
+
+#[kernel_test]
+async fn a_line_goes_to_the_cpu_that_it_is_aimed_at() {
+    static EVENT: IrqEvent = IrqEvent::new();
+    let irq = line::request_event(line::isa(0), "8254", &EVENT).expect("the line is free");
+    for cpu in (0..smp::cpu_count()).rev() {
+        irq.set_affinity(1 << cpu).expect("the CPU is there");
+        EVENT.take();
+        let before = irq.line().count_on(cpu);
+        pit::fire_once(1193);
+        let times = timeout(Duration::from_secs(5), EVENT.wait()).await;
+        assert!(times.is_ok(), "no interrupt on CPU {cpu}");
+        assert!(irq.line().count_on(cpu) > before, "not on CPU {cpu}");
+    }
+    assert_eq!(irq.set_affinity(0), Err(IrqError::Invalid));
+    irq.free();
+}
+
+#[kernel_test]
+async fn a_message_goes_where_its_slot_was_told() {
+    /// A device that is told where to send, and sends.
+    #[derive(Default)]
+    struct Device {
+        message: AtomicU64,
+        masked: AtomicBool,
+    }
+    impl Slot for Device {
+        fn write(&self, message: Message) {
+            let packed = message.address << 32 | u64::from(message.data);
+            self.message.store(packed, Ordering::SeqCst);
+        }
+        fn set_masked(&self, masked: bool) {
+            self.masked.store(masked, Ordering::SeqCst);
+        }
+    }
+    impl Device {
+        fn send(&self) {
+            let packed = self.message.load(Ordering::SeqCst);
+            assert!(!self.masked.load(Ordering::SeqCst), "it is held off");
+            apic::send_ipi((packed >> 44 & 0xff) as u32, packed as u8);
+        }
+    }
+    static EVENT: IrqEvent = IrqEvent::new();
+    let device = Arc::new(Device::default());
+    // More often than there are vectors, so that none may be lost.
+    for round in 0..300 {
+        let request = Request::new("test").event(&EVENT);
+        let msi = msi::request_msi(0x800, device.clone(), request).expect("a vector is free");
+        let cpu = round % smp::cpu_count();
+        msi.set_affinity(1 << cpu).expect("the CPU is there");
+        device.send();
+        let times = timeout(Duration::from_secs(5), EVENT.wait()).await;
+        assert_eq!(times.ok(), Some(1));
+        assert_eq!((msi.line().count_on(cpu), msi.line().total()), (1, 1));
+        drop(msi);
+        assert!(device.masked.load(Ordering::SeqCst));
+    }
+}
+
+#[kernel_test]
+async fn an_idle_machine_does_not_tick() {
+    // Whatever runs at the start of the tests settles first.
+    sleep(Duration::from_millis(100)).await;
+    let ticks = || {
+        (0..smp::cpu_count())
+            .map(|cpu| irq::count(cpu, vectors::TIMER))
+            .sum::<u64>()
+    };
+    let before = ticks();
+    sleep(Duration::from_millis(1000)).await;
+    let ticked = ticks() - before;
+    assert!(
+        ticked <= 20,
+        "{ticked} timer interrupts in a second of sleep"
+    );
 }
 
 #[kernel_test]

@@ -29,6 +29,7 @@ mod chip;
 mod descriptor;
 mod domain;
 mod flow;
+pub mod mask;
 mod request;
 pub mod spurious;
 mod table;
@@ -42,3 +43,18 @@ pub use domain::Domain;
 pub use flow::Flow;
 pub use request::{Irq, IrqError, Request};
 pub use table::{IRQS, allocate, existing, get, reserve, retire};
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Where lines go that nobody has moved.
+static DEFAULT_AFFINITY: AtomicU64 = AtomicU64::new(CpuSet::MAX);
+
+/// The CPUs to which lines may go that nobody has moved.
+pub fn default_affinity() -> CpuSet {
+    DEFAULT_AFFINITY.load(Ordering::Relaxed)
+}
+
+/// Has lines that are asked for from now on go to `cpus`.
+pub fn set_default_affinity(cpus: CpuSet) {
+    DEFAULT_AFFINITY.store(cpus, Ordering::Relaxed);
+}

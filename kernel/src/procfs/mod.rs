@@ -5,12 +5,14 @@
 //! | `root` | the top directory: the fixed files, then a directory for each process |
 //! | [`pid`] | what is in such a directory |
 //! | [`system`] | memory, time, load, CPUs, interrupts, versions |
+//! | `irq` | `/proc/irq`: interrupt lines |
 //! | `sys` | `/proc/sys`: what sysctl(8) reads and sets |
 //! | `net` | `/proc/PID/net`, as far as there is a network |
 //!
 //! Source: proc(5).
 
 mod access;
+mod irq;
 mod net;
 pub mod pid;
 mod root;
@@ -36,6 +38,7 @@ mod ino {
     pub const FIXED: u64 = 0xf000_0000;
     pub const SYS: u64 = 0xf100_0000;
     pub const NET: u64 = 0xf200_0000;
+    pub const IRQ: u64 = 0xf300_0000;
     pub const PID_SHIFT: u32 = 32;
 }
 

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use fs::inode::LinkTarget;
 use fs::{Errno, Result};
 
-use super::{ino, pid, sys, system};
+use super::{ino, irq, pid, sys, system};
 use crate::process::{self, Pid, table};
 use crate::pseudofs::{Directory, Entry, Fixed, Link, ListSink, Node};
 
@@ -34,6 +34,7 @@ impl Root {
             "kmsg",
             Entry::new(0, 0o400, Node::Special(Arc::new(system::Kmsg))),
         );
+        add("irq", irq::dir());
         add("mounts", Entry::link(0, "self/mounts"));
         add("net", Entry::link(0, "self/net"));
         add("self", link(OwnProcess));

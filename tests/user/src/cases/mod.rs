@@ -3,6 +3,7 @@
 mod exec;
 mod files;
 mod hostile;
+mod interrupts;
 mod memory;
 mod pidfd;
 mod pipes;
@@ -35,6 +36,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("exec", exec::CASES),
         ("files", files::CASES),
         ("hostile", hostile::CASES),
+        ("interrupts", interrupts::CASES),
         ("memory", memory::CASES),
         ("pidfd", pidfd::CASES),
         ("pipes", pipes::CASES),
