@@ -13,6 +13,7 @@ mod signals;
 mod sockets;
 mod sysctl;
 mod terminal;
+mod threads;
 mod time;
 mod waiting;
 
@@ -46,6 +47,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("sockets", sockets::CASES),
         ("sysctl", sysctl::CASES),
         ("terminal", terminal::CASES),
+        ("threads", threads::CASES),
         ("time", time::CASES),
         ("waiting", waiting::CASES),
     ];
