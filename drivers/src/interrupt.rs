@@ -42,11 +42,6 @@ impl Interrupt {
         Self(Box::new(line))
     }
 
-    /// What the top half raises.
-    pub(crate) fn event(&self) -> &IrqEvent {
-        self.0.event()
-    }
-
     /// Waits until the device has interrupted, and gives how often since this was last asked: never zero.
     ///
     /// # Cancel safety

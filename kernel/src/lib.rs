@@ -14,6 +14,8 @@ pub mod cmdline;
 pub mod counter;
 pub mod cred;
 #[cfg(target_os = "none")]
+pub mod devices;
+#[cfg(target_os = "none")]
 pub mod devtmpfs;
 pub mod exec;
 #[cfg(target_os = "none")]

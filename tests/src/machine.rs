@@ -29,6 +29,9 @@ pub struct Machine {
     /// A raw disk image, as a virtio disk; may be given several times
     #[arg(long, value_name = "FILE")]
     pub disk: Vec<PathBuf>,
+    /// Another device, as QEMU's -device takes it, such as `edu`; may be given several times
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<String>,
     /// Deterministic virtual time: one instruction is one nanosecond
     #[arg(long)]
     pub icount: bool,
@@ -57,6 +60,7 @@ impl Default for Machine {
             append: String::new(),
             initrd: None,
             disk: Vec::new(),
+            device: Vec::new(),
             icount: false,
             gdb: false,
             kernel: None,
@@ -132,6 +136,9 @@ impl Machine {
                 .arg(format!("if=none,id=disk{i},format=raw,file={file}"));
             cmd.arg("-device")
                 .arg(format!("virtio-blk-pci,drive=disk{i}"));
+        }
+        for device in &self.device {
+            cmd.arg("-device").arg(device);
         }
         let mut line = String::from("console=ttyS0");
         for word in words

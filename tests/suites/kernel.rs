@@ -10,6 +10,9 @@ use tests::image::{self, Flavour};
 use tests::machine::Machine;
 use tests::setup::{self, Need};
 
+/// What the drivers' tests want to find.
+const DEVICES: [&str; 2] = ["edu", "virtio-rng-pci"];
+
 /// More names than this on the command line, and the kernel runs all its tests.
 const MAX_NAMES: usize = 20;
 
@@ -58,6 +61,7 @@ fn run(
         }
         Ok(Machine {
             smp,
+            device: DEVICES.map(String::from).into(),
             ..Machine::default()
         }
         .command(image, None, &words))

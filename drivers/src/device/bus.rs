@@ -94,6 +94,7 @@ impl<D: Describe> Device<D> {
             let upper = bus.model.upper();
             upper.bound(bus.name, &self.name, &self.path, driver.name);
             bus.model.bound();
+            bus.model.probed.wake_all();
         }
     }
 
@@ -315,6 +316,13 @@ impl<D: Describe> Bus<D> {
             .is_some_and(|device| self.attach(&device, None))
     }
 
+    /// Waits until no driver is still finding out whether it can serve a device.
+    pub async fn settle(&self) {
+        let busy = |device: &Arc<Device<D>>| matches!(*device.state.lock(), State::Probing(_));
+        let settled = || (!self.devices().iter().any(busy)).then_some(());
+        self.model.probed.wait_until(settled).await;
+    }
+
     /// Starts the first driver that matches, after `after` if that has failed.
     fn attach(&self, device: &Arc<Device<D>>, after: Option<&'static Driver<D>>) -> bool {
         let drivers = self.inner.lock().drivers.clone();
@@ -381,6 +389,7 @@ impl<D: Describe> Bus<D> {
             *device.scope.lock() = Arc::default();
             return;
         }
+        self.model.probed.wake_all();
         match error {
             // What it waits for may have come while it was looking.
             DriverError::Defer if self.model.binds() == binds => {}

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use executor::sync::SpinLock;
+use executor::sync::{SpinLock, WaitQueue};
 
 use super::Upper;
 
@@ -21,6 +21,8 @@ pub struct Model {
     buses: SpinLock<Vec<Weak<dyn Deferring>>>,
     /// How often some device was bound: who defers looks whether that changed meanwhile.
     binds: AtomicUsize,
+    /// Woken when a probe has come to its end, the one way or the other.
+    pub(super) probed: WaitQueue,
     upper: Box<dyn Upper>,
 }
 
@@ -30,6 +32,7 @@ impl Model {
         Arc::new(Self {
             buses: SpinLock::new(Vec::new()),
             binds: AtomicUsize::new(0),
+            probed: WaitQueue::new(),
             upper: Box::new(upper),
         })
     }

@@ -139,11 +139,12 @@ pub struct Readiness {
 
 /// A character device: attempts that never wait, and a queue to wait on between them.
 pub trait CharDevice: Send + Sync + 'static {
-    /// Reads up to `buf.len()` bytes.
+    /// Offers what there is to read to `take`, which answers how many bytes of it, from the first on, are read now: the
+    /// rest stays, so that nothing is lost where the reader's memory is missing.
     ///
     /// # Errors
     /// [`CharError`].
-    fn read(&self, buf: &mut [u8]) -> Result<usize, CharError>;
+    fn read(&self, take: &mut dyn FnMut(&[u8]) -> usize) -> Result<usize, CharError>;
 
     /// Writes, and answers how many bytes were taken.
     ///

@@ -20,6 +20,7 @@ const LIVENESS: Reg<u32, ReadWrite> = Reg::new(0x04);
 const FACTORIAL: Reg<u32, ReadWrite> = Reg::new(0x08);
 const STATUS: Reg<u32, ReadWrite> = Reg::new(0x20);
 const INTERRUPT_STATUS: Reg<u32, ReadOnly> = Reg::new(0x24);
+const INTERRUPT_RAISE: Reg<u32, WriteOnly> = Reg::new(0x60);
 const INTERRUPT_ACK: Reg<u32, WriteOnly> = Reg::new(0x64);
 const DMA_SOURCE: Reg<u64, ReadWrite> = Reg::new(0x80);
 const DMA_TARGET: Reg<u64, ReadWrite> = Reg::new(0x88);
@@ -56,7 +57,7 @@ pub static DRIVER: PciDriver = PciDriver {
 
 /// Serves one device until it goes.
 async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
-    let edu = Arc::new(Edu::start(&device)?);
+    let edu = Arc::new(Edu::start(&device, device.interrupt("edu")?)?);
     let node = Node::new(edu.clone());
     let _published = device.publish(node.interface())?;
     device.bound();
@@ -76,8 +77,11 @@ pub struct Edu {
 }
 
 impl Edu {
-    /// Finds out whether the device works, and takes it.
-    fn start(device: &Arc<PciDevice>) -> Result<Self, DriverError> {
+    /// Finds out whether the device works, and takes it, with whatever interrupt was routed.
+    ///
+    /// # Errors
+    /// [`DriverError::NotMine`], [`DriverError::Lied`], [`DriverError::NoRegisters`].
+    pub fn start(device: &Arc<PciDevice>, interrupt: Interrupt) -> Result<Self, DriverError> {
         let registers = device.map(0, REGISTERS_LEN)?;
         if registers.read(IDENTITY) & 0xffff != 0x00ed {
             return Err(DriverError::NotMine);
@@ -86,7 +90,6 @@ impl Edu {
         if registers.read(LIVENESS) != !0x1234_5678 {
             return Err(DriverError::Lied("it is not alive"));
         }
-        let interrupt = device.interrupt("edu")?;
         registers.write(STATUS, INTERRUPT_WHEN_COMPUTED);
         device.set_bus_master(true);
         Ok(Self {
@@ -111,6 +114,17 @@ impl Edu {
         let computing = || self.registers.read(STATUS) & COMPUTING != 0;
         self.finished(COMPUTED, computing).await?;
         Ok(self.registers.read(FACTORIAL))
+    }
+
+    /// Has the device interrupt for nothing but `bits`, as its register for tests does, and waits until that has arrived.
+    ///
+    /// # Errors
+    /// As [`Edu::factorial`].
+    pub async fn poke(&self, bits: u32) -> Result<(), DriverError> {
+        let _turn = self.turn.lock().await;
+        self.registers.write(INTERRUPT_RAISE, bits);
+        let not_yet = || self.registers.read(INTERRUPT_STATUS) & bits != 0;
+        self.finished(bits, not_yet).await
     }
 
     /// A buffer for [`Edu::copy_in`] and [`Edu::copy_out`].

@@ -94,21 +94,19 @@ impl Shared {
 }
 
 impl CharDevice for Shared {
-    fn read(&self, buf: &mut [u8]) -> Result<usize, CharError> {
+    fn read(&self, take: &mut dyn FnMut(&[u8]) -> usize) -> Result<usize, CharError> {
         let mut queues = self.queues.lock();
-        let n = buf.len().min(queues.answers.len());
-        if n == 0 && !buf.is_empty() {
+        if queues.answers.is_empty() {
             return Err(match self.is_gone() {
                 true => CharError::Gone,
                 false => CharError::NotReady,
             });
         }
-        for (to, from) in buf.iter_mut().zip(queues.answers.drain(..n)) {
-            *to = from;
-        }
+        let taken = take(queues.answers.make_contiguous());
+        queues.answers.drain(..taken);
         drop(queues);
         self.changed.wake_all();
-        Ok(n)
+        Ok(taken)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, CharError> {

@@ -30,11 +30,6 @@ impl Address {
     pub const fn devfn(self) -> u8 {
         self.device << 3 | self.function
     }
-
-    /// Byte offset of the function's registers in a memory-mapped configuration space that starts with bus 0.
-    pub const fn ecam_offset(self) -> usize {
-        (self.bus as usize) << 20 | (self.devfn() as usize) << 12
-    }
 }
 
 impl fmt::Display for Address {

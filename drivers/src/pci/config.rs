@@ -44,6 +44,14 @@ pub trait ConfigSpace: Send + Sync {
         false
     }
 
+    /// Makes the configuration space of a bus reachable: nothing is read there before.
+    ///
+    /// # Context
+    /// Task.
+    fn open_bus(&self, bus: u8) {
+        let _ = bus;
+    }
+
     /// Reads; all ones where no function is.
     fn read(&self, function: Address, offset: u16, width: Width) -> u32;
 

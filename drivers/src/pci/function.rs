@@ -224,24 +224,33 @@ impl Function {
         wanted: usize,
         name: &'static str,
     ) -> Result<Vec<Interrupt>, DriverError> {
+        self.change_command(Command::NO_PIN, true);
         if let Some(at) = self.capability(capability_id::MSI_X) {
             let table = msi::Table::map(self, at)?;
-            let got = table.enable(self, &*self.host, wanted, name);
+            let got = table.enable(&self.config, &*self.host, wanted, name);
             if !got.is_empty() {
-                self.change_command(Command::NO_PIN, true);
                 return Ok(got);
             }
         }
         if let Some(at) = self.capability(capability_id::MSI)
             && let Some(interrupt) = msi::enable(&self.config, at, &*self.host, name)
         {
-            self.change_command(Command::NO_PIN, true);
             return Ok(alloc::vec![interrupt]);
         }
+        Ok(alloc::vec![self.pin_interrupt(name)?])
+    }
+
+    /// Routes the interrupt of its pin, whatever messages it could send.
+    ///
+    /// # Context
+    /// Task.
+    /// # Errors
+    /// [`DriverError::NoInterrupt`] if it has no pin, or that leads nowhere.
+    pub fn pin_interrupt(&self, name: &'static str) -> Result<Interrupt, DriverError> {
         let pin = self.pin.ok_or(DriverError::NoInterrupt)?;
         let interrupt = self.host.pin(pin, name).ok_or(DriverError::NoInterrupt)?;
         self.change_command(Command::NO_PIN, false);
-        Ok(alloc::vec![interrupt])
+        Ok(interrupt)
     }
 
     /// Routes its only interrupt.

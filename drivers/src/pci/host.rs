@@ -38,15 +38,37 @@ pub trait Host: Send + Sync + 'static {
     /// Memory that functions can reach.
     fn memory(&self) -> Arc<dyn DmaMemory>;
 
-    /// A message of its own and the interrupt that it raises; `None` if there is none left.
+    /// Has the function interrupt by the message that it keeps in `slot`; `None` if there is no message left. `index` is
+    /// the message's number among the function's.
     ///
     /// # Context
     /// Task.
-    fn message(&self, name: &'static str) -> Option<(Message, Interrupt)>;
+    fn message(
+        &self,
+        function: Address,
+        index: usize,
+        slot: Arc<dyn MessageSlot>,
+        name: &'static str,
+    ) -> Option<Interrupt>;
 
     /// The interrupt of a pin, which may be shared with others.
     ///
     /// # Context
     /// Task.
     fn pin(&self, pin: PinInterrupt, name: &'static str) -> Option<Interrupt>;
+}
+
+/// Where a function keeps a message: its MSI capability, or an entry of its MSI-X table.
+pub trait MessageSlot: Send + Sync + 'static {
+    /// Tells the function what to write, and where.
+    ///
+    /// # Context
+    /// Any; interrupts may be off.
+    fn write(&self, message: Message);
+
+    /// Holds the message off, or lets it go.
+    ///
+    /// # Context
+    /// Any; interrupts may be off.
+    fn set_masked(&self, masked: bool);
 }

@@ -27,7 +27,7 @@ pub use bar::{Bar, BarKind};
 pub use capability::{Capabilities, Capability, id as capability_id};
 pub use config::{Config, ConfigSpace, EXPRESS_LEN, LEGACY_LEN, offset};
 pub use function::{Command, Function, Identity};
-pub use host::{Host, Message, PinInterrupt};
+pub use host::{Host, Message, MessageSlot, PinInterrupt};
 pub use routing::{Router, swizzle};
 pub use scan::scan;
 

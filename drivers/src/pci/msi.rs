@@ -3,11 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use executor::irq::IrqEvent;
-
-use super::{Config, Function, Host, Message};
+use super::{Config, Function, Host, Message, MessageSlot};
 use crate::device::DriverError;
-use crate::interrupt::{Interrupt, Line};
+use crate::interrupt::Interrupt;
 use crate::io::{ReadWrite, Reg, Region};
 
 // The capability of MSI.
@@ -25,41 +23,38 @@ pub(super) fn enable(
     host: &dyn Host,
     name: &'static str,
 ) -> Option<Interrupt> {
-    let (message, inner) = host.message(name)?;
-    let control: u16 = config.read(at + MSI_CONTROL);
-    config.write(at + MSI_ADDRESS, message.address as u32);
-    let data = if control & MSI_WIDE != 0 {
-        config.write(at + MSI_ADDRESS + 4, (message.address >> 32) as u32);
-        at + MSI_ADDRESS + 8
-    } else {
-        at + MSI_ADDRESS + 4
-    };
-    config.write(data, message.data as u16);
-    config.write(at + MSI_CONTROL, control & !MSI_COUNT | MSI_ENABLE);
-    Some(Interrupt::new(MsiLine {
+    let slot = MsiSlot {
         config: config.clone(),
         at,
-        inner,
-    }))
+    };
+    host.message(config.address(), 0, Arc::new(slot), name)
 }
 
-struct MsiLine {
+/// The one message of a capability, which is on or off.
+struct MsiSlot {
     config: Config,
     at: u16,
-    inner: Interrupt,
 }
 
-impl Line for MsiLine {
-    fn event(&self) -> &IrqEvent {
-        self.inner.event()
+impl MessageSlot for MsiSlot {
+    fn write(&self, message: Message) {
+        let (config, at) = (&self.config, self.at);
+        let control: u16 = config.read(at + MSI_CONTROL);
+        config.write(at + MSI_ADDRESS, message.address as u32);
+        let data = if control & MSI_WIDE != 0 {
+            config.write(at + MSI_ADDRESS + 4, (message.address >> 32) as u32);
+            at + MSI_ADDRESS + 8
+        } else {
+            at + MSI_ADDRESS + 4
+        };
+        config.write(data, message.data as u16);
     }
-}
 
-impl Drop for MsiLine {
-    fn drop(&mut self) {
-        let control: u16 = self.config.read(self.at + MSI_CONTROL);
-        self.config
-            .write(self.at + MSI_CONTROL, control & !MSI_ENABLE);
+    /// Masking single messages is optional, so the capability is switched off instead; the pin is off as well.
+    fn set_masked(&self, masked: bool) {
+        let control = self.config.read::<u16>(self.at + MSI_CONTROL) & !(MSI_COUNT | MSI_ENABLE);
+        let enable = if masked { 0 } else { MSI_ENABLE };
+        self.config.write(self.at + MSI_CONTROL, control | enable);
     }
 }
 
@@ -104,59 +99,39 @@ impl Table {
     /// Has the function send up to `wanted` messages, one for each of its first entries; the others stay masked.
     pub(super) fn enable(
         self,
-        function: &Function,
+        config: &Config,
         host: &dyn Host,
         wanted: usize,
         name: &'static str,
     ) -> Vec<Interrupt> {
-        let config = function.config();
         let control: u16 = config.read(self.at + X_CONTROL);
         // All are held off while the table is half written.
         config.write(self.at + X_CONTROL, control | X_ENABLE | X_MASK_ALL);
+        for index in 0..self.count {
+            let control = ENTRY_CONTROL.of_entry(index, ENTRY_LEN);
+            self.entries.write(control, ENTRY_MASKED);
+        }
         let enabled = Arc::new(Enabled {
             config: config.clone(),
             at: self.at,
         });
-        let mut interrupts = Vec::new();
-        for index in 0..self.count {
-            let granted = (index < wanted).then(|| host.message(name)).flatten();
-            match granted {
-                Some((message, inner)) => {
-                    self.set(index, message);
-                    interrupts.push(Interrupt::new(MsiXLine {
-                        entries: self.entries.clone(),
-                        index,
-                        inner,
-                        _enabled: enabled.clone(),
-                    }));
-                }
-                None => self.mask(index),
-            }
-        }
+        let request = |index| {
+            let slot = Arc::new(MsiXSlot {
+                entries: self.entries.clone(),
+                index,
+                _enabled: enabled.clone(),
+            });
+            host.message(config.address(), index, slot, name)
+        };
+        let interrupts: Vec<_> = (0..self.count.min(wanted)).map_while(request).collect();
         if !interrupts.is_empty() {
             config.write(self.at + X_CONTROL, control & !X_MASK_ALL | X_ENABLE);
         }
         interrupts
     }
-
-    fn set(&self, index: usize, message: Message) {
-        let write = |register: Reg<u32, ReadWrite>, value| {
-            self.entries
-                .write(register.of_entry(index, ENTRY_LEN), value);
-        };
-        write(ENTRY_ADDRESS_LOW, message.address as u32);
-        write(ENTRY_ADDRESS_HIGH, (message.address >> 32) as u32);
-        write(ENTRY_DATA, message.data);
-        write(ENTRY_CONTROL, 0);
-    }
-
-    fn mask(&self, index: usize) {
-        let control = ENTRY_CONTROL.of_entry(index, ENTRY_LEN);
-        self.entries.write(control, ENTRY_MASKED);
-    }
 }
 
-/// Switches messages off when the last interrupt is gone.
+/// Switches messages off when the last one is gone.
 struct Enabled {
     config: Config,
     at: u16,
@@ -169,22 +144,33 @@ impl Drop for Enabled {
     }
 }
 
-struct MsiXLine {
+/// One entry of the table.
+struct MsiXSlot {
     entries: Region,
     index: usize,
-    inner: Interrupt,
     _enabled: Arc<Enabled>,
 }
 
-impl Line for MsiXLine {
-    fn event(&self) -> &IrqEvent {
-        self.inner.event()
+impl MsiXSlot {
+    fn set(&self, register: Reg<u32, ReadWrite>, value: u32) {
+        self.entries
+            .write(register.of_entry(self.index, ENTRY_LEN), value);
     }
 }
 
-impl Drop for MsiXLine {
-    fn drop(&mut self) {
+impl MessageSlot for MsiXSlot {
+    fn write(&self, message: Message) {
         let control = ENTRY_CONTROL.of_entry(self.index, ENTRY_LEN);
-        self.entries.write(control, ENTRY_MASKED);
+        let before = self.entries.read(control);
+        // A message that is half written goes nowhere.
+        self.entries.write(control, before | ENTRY_MASKED);
+        self.set(ENTRY_ADDRESS_LOW, message.address as u32);
+        self.set(ENTRY_ADDRESS_HIGH, (message.address >> 32) as u32);
+        self.set(ENTRY_DATA, message.data);
+        self.entries.write(control, before);
+    }
+
+    fn set_masked(&self, masked: bool) {
+        self.set(ENTRY_CONTROL, if masked { ENTRY_MASKED } else { 0 });
     }
 }

@@ -5,7 +5,7 @@
 //! lines of the root bus lead to is the chipset's affair, told by ACPI's `_PRT` in byte code. The two chipsets that are
 //! known here need no interpreter for it.
 
-use super::{Identity, PinInterrupt};
+use super::PinInterrupt;
 
 /// The pin at which pin `pin` of device `device` arrives one bus further up.
 pub const fn swizzle(device: u8, pin: u8) -> u8 {
@@ -28,9 +28,9 @@ const Q35: (u16, u16) = (0x8086, 0x29c0);
 const ICH9_OWN: u8 = 25;
 
 impl Router {
-    /// The router behind a host bridge.
-    pub fn behind(bridge: &Identity) -> Self {
-        match (bridge.vendor, bridge.device) {
+    /// The router behind the host bridge with these numbers.
+    pub fn of(vendor: u16, device: u16) -> Self {
+        match (vendor, device) {
             Q35 => Self::Ich9,
             _ => Self::FirmwareLine,
         }

@@ -45,6 +45,7 @@ impl Scan<'_> {
         if core::mem::replace(&mut self.seen[usize::from(bus)], true) || bridges.len() > MAX_DEPTH {
             return;
         }
+        self.space.open_bus(bus);
         for device in 0..32 {
             for number in 0..8 {
                 let address = Address {

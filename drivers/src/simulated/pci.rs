@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
+use executor::irq::IrqEvent;
+
 use super::{Memory, SimulatedLine, SimulatedMemory};
 use crate::dma::DmaMemory;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Line};
 use crate::io::{Io, Width};
-use crate::pci::{Address, Bar, ConfigSpace, Function, Host, Message, PinInterrupt, offset, scan};
+use crate::pci::{
+    Address, Bar, ConfigSpace, Function, Host, Message, MessageSlot, PinInterrupt, offset, scan,
+};
 
 /// Where messages go.
 const MESSAGES: u64 = 0xfee0_0000;
@@ -248,24 +252,51 @@ impl Host for SimulatedPci {
         self.memory.clone()
     }
 
-    fn message(&self, _: &'static str) -> Option<(Message, Interrupt)> {
+    fn message(
+        &self,
+        _: Address,
+        _: usize,
+        slot: Arc<dyn MessageSlot>,
+        _: &'static str,
+    ) -> Option<Interrupt> {
         if self.no_messages.load(Ordering::SeqCst) {
             return None;
         }
         let mut messages = self.messages.lock().unwrap();
         let line = SimulatedLine::new();
         messages.push(line.clone());
-        let message = Message {
+        let data = messages.len() as u32 - 1;
+        drop(messages);
+        slot.write(Message {
             address: MESSAGES,
-            data: messages.len() as u32 - 1,
-        };
-        Some((message, line.interrupt()))
+            data,
+        });
+        slot.set_masked(false);
+        Some(Interrupt::new(MessageLine { line, slot }))
     }
 
     fn pin(&self, _: PinInterrupt, _: &'static str) -> Option<Interrupt> {
         let line = SimulatedLine::new();
         self.pins.lock().unwrap().push(line.clone());
         Some(line.interrupt())
+    }
+}
+
+/// A message's line, which is masked when its driver goes.
+struct MessageLine {
+    line: SimulatedLine,
+    slot: Arc<dyn MessageSlot>,
+}
+
+impl Line for MessageLine {
+    fn event(&self) -> &IrqEvent {
+        self.line.event()
+    }
+}
+
+impl Drop for MessageLine {
+    fn drop(&mut self) {
+        self.slot.set_masked(true);
     }
 }
 

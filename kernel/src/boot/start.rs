@@ -138,6 +138,7 @@ async fn main() {
     if let Err(error) = crate::sysfs::init() {
         log::error!("sysfs: {error}");
     }
+    crate::devices::init().await;
     #[cfg(feature = "ktest")]
     super::tests::run().await;
     #[cfg(not(feature = "ktest"))]

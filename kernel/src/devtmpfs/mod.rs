@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 
 use conquer_once::noblock::OnceCell;
 use fs::dentry::Dentry;
-use fs::inode::{S_IFCHR, make_dev};
+use fs::inode::{S_IFBLK, S_IFCHR, make_dev};
 use fs::namei::Walk;
 use fs::superblock::{FileSystemType, register_filesystem};
 use fs::{Credentials, Errno, Mount, Result, dirops, tmpfs};
@@ -32,28 +32,57 @@ impl FileSystemType for DevtmpfsType {
     }
 }
 
-/// Makes the node `name` of the character device `major:minor`.
+/// Makes the node `name` of the character device `major:minor`, in a directory of its own if the name has one.
 ///
 /// # Context
 /// Task.
 /// # Errors
 /// `EEXIST`, `ENOMEM`; `ENODEV` before [`init`].
-pub fn add(name: &str, mode: u32, (major, minor): (u32, u32)) -> Result<()> {
+pub fn add(name: &str, mode: u32, number: (u32, u32)) -> Result<()> {
+    add_node(name, S_IFCHR | mode, number)
+}
+
+/// Makes the node `name` of the block device `major:minor`.
+///
+/// # Context
+/// Task.
+/// # Errors
+/// As [`add`].
+pub fn add_block(name: &str, mode: u32, number: (u32, u32)) -> Result<()> {
+    add_node(name, S_IFBLK | mode, number)
+}
+
+/// Takes the node `name` away.
+///
+/// # Context
+/// Task.
+/// # Errors
+/// `ENOENT` if somebody has done so before; `ENODEV` before [`init`].
+pub fn remove(name: &str) -> Result<()> {
+    with_walk(|walk| dirops::unlink(walk, name.as_bytes()))
+}
+
+fn add_node(name: &str, mode: u32, (major, minor): (u32, u32)) -> Result<()> {
+    with_walk(|walk| {
+        if let Some((dir, _)) = name.rsplit_once('/') {
+            match dirops::mkdir(walk, dir.as_bytes(), 0o755, 0) {
+                Ok(_) | Err(Errno::EEXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let number = make_dev(major, minor);
+        dirops::mknod(walk, name.as_bytes(), mode, number, 0).map(|_| ())
+    })
+}
+
+fn with_walk<T>(act: impl FnOnce(&Walk<'_>) -> Result<T>) -> Result<T> {
     let root = INSTANCE.try_get().map_err(|_| Errno::ENODEV)?.root_path();
     let cred = Credentials::root();
-    let walk = Walk {
+    act(&Walk {
         root: &root,
         start: &root,
         cred: &cred,
-    };
-    dirops::mknod(
-        &walk,
-        name.as_bytes(),
-        S_IFCHR | mode,
-        make_dev(major, minor),
-        0,
-    )
-    .map(|_| ())
+    })
 }
 
 /// Makes the file system with the nodes of the memory devices, and registers both.

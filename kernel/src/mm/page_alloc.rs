@@ -34,6 +34,8 @@ impl Gfp {
     pub const USER: Gfp = Gfp(4);
     /// Physical address below 4 GiB.
     pub const DMA32: Gfp = Gfp(8);
+    /// Physical address below 16 MiB.
+    pub const DMA: Gfp = Gfp(16);
 
     /// Both.
     pub const fn with(self, other: Gfp) -> Gfp {
@@ -48,6 +50,8 @@ impl Gfp {
 /// The zones, by where their frames are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ZoneKind {
+    /// Below 16 MiB, for devices with few address bits.
+    Dma,
     /// Below 4 GiB, for devices that cannot reach more.
     Dma32,
     /// The rest.
@@ -56,11 +60,16 @@ pub enum ZoneKind {
 
 impl ZoneKind {
     /// All of them, in the order of their frames.
-    pub const ALL: [ZoneKind; 2] = [ZoneKind::Dma32, ZoneKind::Normal];
+    pub const ALL: [ZoneKind; 3] = [ZoneKind::Dma, ZoneKind::Dma32, ZoneKind::Normal];
+
+    /// The first frame behind [`ZoneKind::Dma`].
+    const DMA_END: u32 = 1 << 12;
 
     /// The zone a frame belongs to.
     pub const fn of(pfn: Pfn) -> ZoneKind {
-        if pfn.0 < 1 << 20 {
+        if pfn.0 < ZoneKind::DMA_END {
+            ZoneKind::Dma
+        } else if pfn.0 < 1 << 20 {
             ZoneKind::Dma32
         } else {
             ZoneKind::Normal
@@ -70,6 +79,7 @@ impl ZoneKind {
     /// The name in `/proc/buddyinfo`.
     pub const fn name(self) -> &'static str {
         match self {
+            ZoneKind::Dma => "DMA",
             ZoneKind::Dma32 => "DMA32",
             ZoneKind::Normal => "Normal",
         }
@@ -84,13 +94,13 @@ struct Zone {
     managed: AtomicUsize,
 }
 
-static ZONES: [Zone; 2] = [const {
+static ZONES: [Zone; ZoneKind::ALL.len()] = [const {
     Zone {
         buddy: SpinLock::new(None),
         free: AtomicUsize::new(0),
         managed: AtomicUsize::new(0),
     }
-}; 2];
+}; ZoneKind::ALL.len()];
 static MIN: AtomicUsize = AtomicUsize::new(0);
 
 /// Frames that move between a CPU's stack and the zones at a time.
@@ -203,7 +213,7 @@ fn free_total() -> usize {
 /// Task or softirq. Takes the zone's lock.
 #[inline]
 pub fn alloc_frames(order: usize, gfp: Gfp) -> Option<Pfn> {
-    let block = if order == 0 && !gfp.has(Gfp::DMA32) {
+    let block = if order == 0 && !gfp.has(Gfp::DMA32) && !gfp.has(Gfp::DMA) {
         percpu::with(|cpu| match cpu.frames.pop() {
             None if cpu.frames.refill(gfp) => cpu.frames.pop(),
             got => got,
@@ -220,8 +230,10 @@ fn alloc_block(order: usize, gfp: Gfp) -> Option<Pfn> {
     if order > MAX_ORDER || !may_take(gfp) {
         return None;
     }
-    let zones = if gfp.has(Gfp::DMA32) {
+    let zones = if gfp.has(Gfp::DMA) {
         &ZoneKind::ALL[..1]
+    } else if gfp.has(Gfp::DMA32) {
+        &ZoneKind::ALL[..2]
     } else {
         &ZoneKind::ALL[..]
     };
@@ -323,6 +335,10 @@ pub(super) fn prepare_block(table: FrameTable, block: Pfn, state: u32) {
 
 /// Adds whole blocks that nobody has used; their descriptors may be garbage still. Context: boot.
 pub(super) fn add_virgin(start: Pfn, end: Pfn) {
+    if start.0 < ZoneKind::DMA_END && end.0 > ZoneKind::DMA_END {
+        add_virgin(start, Pfn(ZoneKind::DMA_END));
+        return add_virgin(Pfn(ZoneKind::DMA_END), end);
+    }
     let kind = ZoneKind::of(start);
     if !with_zone(kind, |buddy| buddy.add_virgin(start, end)) {
         for block in (start.0..end.0).step_by(BLOCK as usize) {

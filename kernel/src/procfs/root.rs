@@ -39,6 +39,7 @@ impl Root {
         add("net", Entry::link(0, "self/net"));
         add("self", link(OwnProcess));
         add("thread-self", link(OwnThread));
+        add("bus", Entry::dir(0, system::bus()));
         add("sys", Entry::dir(0, sys::tree()));
         add("wake", Entry::dir(0, system::wake()));
         Root {

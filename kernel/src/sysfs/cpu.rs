@@ -11,7 +11,7 @@ use crate::pseudofs::{Out, put};
 
 const DIR: &str = "devices/system/cpu";
 
-pub(super) fn add(tree: &mut Tree) {
+pub(super) fn add(tree: &Tree) {
     for name in ["online", "possible", "present"] {
         tree.text(&format!("{DIR}/{name}"), all);
     }

@@ -1,6 +1,7 @@
-//! Character devices: their directories, and the links that find them by class and by number.
+//! Devices with nodes: their directories, and the links that find them by class and by number.
 
 use alloc::format;
+use alloc::string::String;
 
 use super::tree::Tree;
 use crate::tty::{console, serial};
@@ -18,9 +19,9 @@ const VIRTUAL: [(&str, &str, (u32, u32)); 9] = [
     ("tty", "tty", (console::AUX_MAJOR, 0)),
 ];
 
-pub(super) fn add(tree: &mut Tree) {
+pub(super) fn add(tree: &Tree) {
     for (class, name, number) in VIRTUAL {
-        add_device(tree, "devices/virtual", class, name, number);
+        add_device(tree, "devices/virtual", Class::Char(class), name, number);
     }
     tree.constant("devices/virtual/tty/console/active", "ttyS0\n");
     for index in (0..serial::PORTS).filter(|&index| serial::terminal(index).is_some()) {
@@ -28,21 +29,91 @@ pub(super) fn add(tree: &mut Tree) {
         add_device(
             tree,
             "devices/platform/serial8250",
-            "tty",
+            Class::Char("tty"),
             &format!("ttyS{index}"),
             number,
         );
     }
 }
 
-fn add_device(tree: &mut Tree, parent: &str, class: &str, name: &str, (major, minor): (u32, u32)) {
-    let path = format!("{parent}/{class}/{name}");
+/// What kind of node a device has, and where it is listed.
+#[derive(Clone, Copy, Debug)]
+pub enum Class {
+    /// A character device of this class.
+    Char(&'static str),
+    /// A disk.
+    Disk,
+    /// A part of the disk whose directory its own is in.
+    Partition,
+}
+
+impl Class {
+    /// The directory below `class`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Char(class) => class,
+            Self::Disk | Self::Partition => "block",
+        }
+    }
+
+    fn by_number(self) -> &'static str {
+        match self {
+            Self::Char(_) => "char",
+            Self::Disk | Self::Partition => "block",
+        }
+    }
+
+    fn path(self, parent: &str, name: &str) -> String {
+        match self {
+            Self::Char(class) => format!("{parent}/{class}/{name}"),
+            Self::Disk => format!("{parent}/block/{name}"),
+            Self::Partition => format!("{parent}/{name}"),
+        }
+    }
+}
+
+/// Adds a device with a node below the directory `parent`, and returns its own.
+pub fn add_device(
+    tree: &Tree,
+    parent: &str,
+    class: Class,
+    name: &str,
+    (major, minor): (u32, u32),
+) -> String {
+    let path = class.path(parent, name);
     tree.constant(&format!("{path}/dev"), format!("{major}:{minor}\n"));
+    let kind = match class {
+        Class::Char(_) => "",
+        Class::Disk => "DEVTYPE=disk\n",
+        Class::Partition => "DEVTYPE=partition\n",
+    };
     tree.constant(
         &format!("{path}/uevent"),
-        format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\n"),
+        format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\n{kind}"),
     );
-    tree.link(&format!("{path}/subsystem"), &format!("class/{class}"));
-    tree.link(&format!("class/{class}/{name}"), &path);
-    tree.link(&format!("dev/char/{major}:{minor}"), &path);
+    let (list, by_number) = (class.name(), class.by_number());
+    tree.link(&format!("{path}/subsystem"), &format!("class/{list}"));
+    tree.link(&format!("class/{list}/{name}"), &path);
+    if matches!(class, Class::Disk) {
+        tree.link(&format!("block/{name}"), &path);
+    }
+    tree.link(&format!("dev/{by_number}/{major}:{minor}"), &path);
+    path
+}
+
+/// Takes back what [`add_device`] added.
+pub fn remove_device(
+    tree: &Tree,
+    parent: &str,
+    class: Class,
+    name: &str,
+    (major, minor): (u32, u32),
+) {
+    let (list, by_number) = (class.name(), class.by_number());
+    tree.remove(&format!("dev/{by_number}/{major}:{minor}"));
+    if matches!(class, Class::Disk) {
+        tree.remove(&format!("block/{name}"));
+    }
+    tree.remove(&format!("class/{list}/{name}"));
+    tree.remove(&class.path(parent, name));
 }

@@ -1,7 +1,7 @@
 //! sysfs: devices as directories, their attributes as files.
 //!
-//! The tree is made at the first mount, from what was found by then: CPUs, the memory and terminal devices, and the
-//! directories that programs expect to find.
+//! The tree is made when it is first asked for, with CPUs, the memory and terminal devices, and the directories that
+//! programs expect to find; devices that are found, plugged and unplugged later come and go in it ([`tree`]).
 //!
 //! Source: sysfs(5), Linux's Documentation/ABI.
 
@@ -9,21 +9,36 @@ mod cpu;
 mod devices;
 mod tree;
 
+pub use devices::{Class, add_device, remove_device};
+pub use tree::Tree;
+
 use alloc::sync::Arc;
 
+use conquer_once::noblock::OnceCell;
 use executor::sync::SpinLock;
 use fs::Result;
 use fs::dentry::Dentry;
 use fs::superblock::{FileSystemType, no_options, register_filesystem};
 
 use crate::pseudofs;
-use tree::Tree;
 
 /// `SYSFS_MAGIC`.
 const MAGIC: u64 = 0x6265_6572;
 
 /// The one instance, made by the first mount.
 static INSTANCE: SpinLock<Option<Arc<Dentry>>> = SpinLock::new(None);
+/// What it shows.
+static TREE: OnceCell<Tree> = OnceCell::uninit();
+
+/// The tree, to add to and to take from.
+///
+/// # Context
+/// Task.
+pub fn tree() -> &'static Tree {
+    // Fails only if it is there.
+    let _ = TREE.try_init_once(build);
+    TREE.try_get().expect("made above")
+}
 
 /// The type, for `mount -t sysfs`.
 #[derive(Debug)]
@@ -40,14 +55,14 @@ impl FileSystemType for SysfsType {
         if let Some(root) = kept {
             return Ok(root);
         }
-        let made = pseudofs::mount("sysfs", MAGIC, build().into_entry());
+        let made = pseudofs::mount("sysfs", MAGIC, tree().clone().into_entry());
         Ok(INSTANCE.lock().get_or_insert(made).clone())
     }
 }
 
 /// The whole tree.
 fn build() -> Tree {
-    let mut tree = Tree::new();
+    let tree = Tree::new();
     for dir in [
         "block",
         "bus/platform/devices",
@@ -75,8 +90,8 @@ fn build() -> Tree {
         out.bytes(b"1\n");
         Ok(())
     });
-    cpu::add(&mut tree);
-    devices::add(&mut tree);
+    cpu::add(&tree);
+    devices::add(&tree);
     tree
 }
 

@@ -96,7 +96,8 @@ pub(super) fn vmstat(out: &mut Out) -> Result<()> {
 }
 
 pub(super) fn buddyinfo(out: &mut Out) -> Result<()> {
-    for (kind, name) in [(ZoneKind::Dma32, "DMA32"), (ZoneKind::Normal, "Normal")] {
+    for kind in ZoneKind::ALL {
+        let name = kind.name();
         if let Some(blocks) = page_alloc::zone_blocks(kind) {
             put!(out, "Node 0, zone {name:>8} ");
             for count in blocks {

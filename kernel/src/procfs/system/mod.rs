@@ -15,7 +15,7 @@ use super::ino;
 use crate::process::table;
 use crate::pseudofs::{Entry, Fixed, Out, put};
 use crate::task::load::{self, LOAD_SHIFT};
-use crate::{arch, boot, syscall, uts};
+use crate::{arch, boot, devices, syscall, uts};
 
 pub use kmsg::Kmsg;
 
@@ -57,6 +57,13 @@ pub(super) const FILES: &[File] = &[
 pub(super) fn wake() -> Fixed {
     let missing = Entry::text(ino::FIXED + 0x1000, 0o444, missing_calls);
     Fixed(vec![("missing_syscalls", missing)])
+}
+
+/// The files of `/proc/bus`.
+pub(super) fn bus() -> Fixed {
+    let devices = Entry::text(ino::FIXED + 0x2000, 0o444, devices::proc_devices);
+    let pci = Entry::dir(ino::FIXED + 0x2001, Fixed(vec![("devices", devices)]));
+    Fixed(vec![("pci", pci)])
 }
 
 fn nothing(_: &mut Out) -> Result<()> {

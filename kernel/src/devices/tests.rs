@@ -1,0 +1,119 @@
+//! Drivers against QEMU's devices.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use drivers::device::DriverError;
+use drivers::edu::Edu;
+use drivers::interrupt::Interrupt;
+use drivers::pci::PciDevice;
+use executor::yield_now;
+use test_macros::kernel_test;
+
+use super::pci_bus;
+use crate::arch::smp;
+
+/// Takes the edu device from its driver, and gives it back after `test`.
+async fn with_edu<F>(
+    interrupt: impl FnOnce(&PciDevice) -> Result<Interrupt, DriverError>,
+    test: impl FnOnce(Arc<Edu>) -> F,
+) -> Result<(), DriverError>
+where
+    F: Future<Output = Result<(), DriverError>>,
+{
+    let devices = pci_bus().devices();
+    let device = devices.iter().find(|device| device.is(0x1234, 0x11e8));
+    let device = device.expect("the test machine has an edu device");
+    pci_bus().settle().await;
+    assert_eq!(device.driver(), Some("edu"));
+    assert!(pci_bus().unbind(device.name()).await);
+    assert_eq!(device.driver(), None);
+    let edu = Arc::new(Edu::start(device, interrupt(device)?)?);
+    let outcome = test(edu).await;
+    assert!(pci_bus().bind(device.name()));
+    pci_bus().settle().await;
+    assert_eq!(device.driver(), Some("edu"), "it comes back to its driver");
+    outcome
+}
+
+async fn computes_and_copies(edu: Arc<Edu>) -> Result<(), DriverError> {
+    assert_eq!(edu.factorial(10).await?, 3_628_800);
+    let mut buffer = edu.buffer(300)?;
+    buffer
+        .iter_mut()
+        .zip(0..)
+        .for_each(|(byte, n)| *byte = n as u8 ^ 0x5a);
+    let sent = buffer.to_vec();
+    let mut buffer = edu.copy_in(buffer).await?;
+    buffer.fill(0);
+    let buffer = edu.copy_out(buffer).await?;
+    assert_eq!(buffer.to_vec(), sent);
+    Ok(())
+}
+
+#[kernel_test]
+async fn edu_works_by_message() -> Result<(), DriverError> {
+    with_edu(|device| device.interrupt("edu"), computes_and_copies).await
+}
+
+#[kernel_test]
+async fn edu_works_by_its_pin() -> Result<(), DriverError> {
+    with_edu(|device| device.pin_interrupt("edu"), computes_and_copies).await
+}
+
+/// Interrupts one after the other as fast as they are answered, from each CPU in turn, while another task goes on.
+async fn storm(edu: Arc<Edu>) -> Result<(), DriverError> {
+    const ROUNDS: u32 = 500;
+    const BUDGET: u32 = 8;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    let (counter, end) = (turns.clone(), over.clone());
+    let other = executor::spawn("other", async move {
+        while !end.load(Ordering::Relaxed) {
+            counter.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+        }
+    });
+    for cpu in 0..smp::cpu_count() {
+        let edu = edu.clone();
+        let task = executor::spawn_on(cpu, "storm", async move {
+            for round in 0..ROUNDS {
+                edu.poke(1 << (round % 8)).await?;
+                if round % BUDGET == 0 {
+                    // Answered before anybody had to wait: it would go on without a pause.
+                    yield_now().await;
+                }
+            }
+            Ok::<_, DriverError>(())
+        });
+        task.await.expect("nobody aborts it")?;
+    }
+    over.store(true, Ordering::Relaxed);
+    other.await.expect("nobody aborts it");
+    let turns = turns.load(Ordering::Relaxed);
+    let least = (ROUNDS / BUDGET / 2) as usize;
+    assert!(turns > least, "the other task had {turns} turns only");
+    Ok(())
+}
+
+#[kernel_test]
+async fn no_message_of_a_storm_is_lost() -> Result<(), DriverError> {
+    with_edu(|device| device.interrupt("edu"), storm).await
+}
+
+#[kernel_test]
+async fn no_level_of_a_storm_is_lost() -> Result<(), DriverError> {
+    with_edu(|device| device.pin_interrupt("edu"), storm).await
+}
+
+#[kernel_test]
+fn every_function_is_identified() {
+    let devices = pci_bus().devices();
+    assert!(devices.len() >= 4, "a q35 has that many");
+    for device in devices {
+        assert!(device.config().is_present(), "{}", device.name());
+        for bar in device.bars().iter().flatten() {
+            assert!(bar.len.is_power_of_two() && bar.address.is_multiple_of(bar.len));
+        }
+    }
+}

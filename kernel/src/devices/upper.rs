@@ -1,0 +1,102 @@
+//! What drivers publish, as programs see it.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+use drivers::device::{Described, Interface, Published, Upper};
+use fs::Errno;
+
+use super::{node, pci_bus};
+use crate::{random, sysfs};
+
+/// Nodes in `/dev`, entries in `/sys`.
+pub(super) struct Nodes;
+
+impl Upper for Nodes {
+    fn bus_added(&self, bus: &'static str) {
+        let tree = sysfs::tree();
+        tree.dir(&format!("bus/{bus}/devices"));
+        tree.dir(&format!("bus/{bus}/drivers"));
+        tree.action(&format!("bus/{bus}/rescan"), |_| Ok(()));
+    }
+
+    fn driver_added(&self, bus: &'static str, driver: &'static str) {
+        let tree = sysfs::tree();
+        let dir = format!("bus/{bus}/drivers/{driver}");
+        tree.action(&format!("{dir}/bind"), |name| match pci_bus().bind(name) {
+            true => Ok(()),
+            false => Err(Errno::ENODEV),
+        });
+        tree.action(&format!("{dir}/unbind"), move |name| {
+            let device = pci_bus().device(name).ok_or(Errno::ENODEV)?;
+            if device.driver() != Some(driver) {
+                return Err(Errno::ENODEV);
+            }
+            let name = name.to_owned();
+            executor::spawn("unbind", async move {
+                pci_bus().unbind(&name).await;
+            })
+            .detach();
+            Ok(())
+        });
+    }
+
+    fn driver_removed(&self, bus: &'static str, driver: &'static str) {
+        sysfs::tree().remove(&format!("bus/{bus}/drivers/{driver}"));
+    }
+
+    fn device_added(&self, device: &Described<'_>) {
+        let tree = sysfs::tree();
+        let Described {
+            bus, name, path, ..
+        } = device;
+        for (attribute, text) in &device.attributes {
+            tree.constant(&format!("{path}/{attribute}"), format!("{text}\n"));
+        }
+        set_uevent(path, &device.uevent);
+        tree.link(&format!("{path}/subsystem"), &format!("bus/{bus}"));
+        tree.link(&format!("bus/{bus}/devices/{name}"), path);
+    }
+
+    fn device_removed(&self, bus: &'static str, name: &str, path: &str) {
+        let tree = sysfs::tree();
+        tree.remove(&format!("bus/{bus}/devices/{name}"));
+        tree.remove(path);
+    }
+
+    fn bound(&self, bus: &'static str, name: &str, path: &str, driver: &'static str) {
+        let tree = sysfs::tree();
+        let dir = format!("bus/{bus}/drivers/{driver}");
+        tree.link(&format!("{path}/driver"), &dir);
+        tree.link(&format!("{dir}/{name}"), path);
+        log::info!("{driver} {name}: bound");
+    }
+
+    fn unbound(&self, bus: &'static str, name: &str, path: &str, driver: &'static str) {
+        let tree = sysfs::tree();
+        tree.remove(&format!("{path}/driver"));
+        tree.remove(&format!("bus/{bus}/drivers/{driver}/{name}"));
+    }
+
+    fn publish(&self, path: &str, interface: Interface) -> Option<Published> {
+        match interface {
+            Interface::Char {
+                name,
+                class,
+                device,
+            } => node::publish(path, name, class, device),
+            // No driver that is built in offers these.
+            Interface::Disk(_) | Interface::Input(_) => None,
+        }
+    }
+
+    fn entropy(&self, bytes: &[u8]) {
+        random::add(bytes);
+    }
+}
+
+fn set_uevent(path: &str, variables: &[String]) {
+    let text: String = variables.iter().map(|line| format!("{line}\n")).collect();
+    sysfs::tree().constant(&format!("{path}/uevent"), text);
+}
