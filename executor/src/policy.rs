@@ -13,7 +13,7 @@ use crate::{
 
 /// Why a task enters the run queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum EnqueueKind {
     /// It was waiting.
     Wake = 0,
@@ -30,7 +30,7 @@ pub enum EnqueueKind {
 }
 
 impl EnqueueKind {
-    pub(crate) fn from_bits(bits: u32) -> Self {
+    pub(crate) fn from_bits(bits: u8) -> Self {
         match bits {
             1 => Self::Yield,
             2 => Self::Preempted,

@@ -75,7 +75,10 @@ impl Bench {
     }
 }
 
-fn with_driver<F: Future<Output = ()>>(pin: bool, test: impl FnOnce(Arc<Bench>) -> F) {
+fn with_driver<F>(pin: bool, test: impl FnOnce(Arc<Bench>) -> F + Send)
+where
+    F: Future<Output = ()> + Send,
+{
     block_on(async {
         let clock = VirtualTime::install();
         let machine = SimulatedPci::new();

@@ -71,9 +71,22 @@ fn idle(executor: &Executor<Fifo>, done: &AtomicBool) {
 ///
 /// The thread gets an executor, so it must not have one yet. Tasks left over are dropped unfinished.
 ///
+/// It asks for a future that is `Send`, as [`spawn`](crate::spawn()) does, so that none holds a spinning lock's guard across an
+/// await:
+///
+/// ```compile_fail,E0277
+/// # use executor::{platform::host::block_on, sync::SpinLock, yield_now};
+/// static LOCK: SpinLock<u32> = SpinLock::new(0);
+/// block_on(async {
+///     let guard = LOCK.lock();
+///     yield_now().await;
+///     drop(guard);
+/// });
+/// ```
+///
 /// # Context
 /// The host only, or boot of a test: never within a task.
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future + Send>(future: F) -> F::Output {
     struct Unpark {
         woken: AtomicBool,
         thread: Thread,

@@ -8,7 +8,7 @@ use core::{
 
 use super::{placement, shared::CpuShared, state::State};
 use crate::{
-    facade::{AtomicPtr, AtomicU32, AtomicU64},
+    facade::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64},
     policy::EnqueueKind,
     sync::SpinLockIrq,
 };
@@ -30,7 +30,8 @@ pub(super) struct VTable {
     pub(super) dealloc: unsafe fn(NonNull<Header>),
 }
 
-/// A task's header: 128 bytes before its future, after its policy's entity.
+/// A task's header: before its future, after its policy's entity. With the mark of what lies in the future's place it is the
+/// 128 bytes that a task costs beyond its future.
 #[repr(C, align(16))]
 pub(crate) struct Header {
     pub(super) state: State,
@@ -45,13 +46,12 @@ pub(crate) struct Header {
     pub(super) want: AtomicU32,
     /// Bytes of the policy's entity in front of the header.
     pub(super) entity_len: u16,
-    _reserved: u16,
+    /// Why the task is queued next (owner CPU only).
+    pub(super) requeue: AtomicU8,
+    _reserved: u8,
     pub(super) name: &'static str,
     /// The kernel's word: whose task this is.
     pub(super) tag: AtomicPtr<()>,
-    /// Why the task is queued next (owner CPU only).
-    pub(super) requeue: AtomicU32,
-    _reserved2: u32,
     pub(super) polls: AtomicU64,
     pub(super) run_ns: AtomicU64,
     /// Who waits for the end.
@@ -59,7 +59,7 @@ pub(crate) struct Header {
 }
 
 #[cfg(all(target_pointer_width = "64", not(loom)))]
-const _: () = assert!(size_of::<Header>() <= 128);
+const _: () = assert!(size_of::<Header>() <= 112);
 
 impl Header {
     pub(super) fn new(
@@ -78,11 +78,10 @@ impl Header {
             msg_next: AtomicPtr::new(ptr::null_mut()),
             want: AtomicU32::new(WANT_REFRESH),
             entity_len,
+            requeue: AtomicU8::new(EnqueueKind::New as u8),
             _reserved: 0,
             name,
             tag: AtomicPtr::new(tag),
-            requeue: AtomicU32::new(EnqueueKind::New as u32),
-            _reserved2: 0,
             polls: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
             join: SpinLockIrq::new(None),

@@ -18,6 +18,54 @@ use super::{
 };
 use crate::policy::{EnqueueKind, Policy};
 
+/// Declares what both tokens give of their task: each stands for the one right to poll it, and so for its entity.
+macro_rules! accessors {
+    ($token:ident) => {
+        impl<P: Policy> $token<P> {
+            #[inline(always)]
+            pub(crate) fn header(&self) -> &Header {
+                // SAFETY: a task that is scheduled or runs lives.
+                unsafe { self.task.as_ref() }
+            }
+
+            /// The policy's data of this task.
+            #[inline(always)]
+            pub fn entity(&self) -> &P::Entity {
+                // SAFETY: the task belongs to an executor of `P`, and the token gives the entity to its holder.
+                unsafe { cell::entity::<P>(self.task).as_ref() }
+            }
+
+            /// The policy's data of this task, to change.
+            #[inline(always)]
+            pub fn entity_mut(&mut self) -> &mut P::Entity {
+                // SAFETY: as for `entity`.
+                unsafe { cell::entity::<P>(self.task).as_mut() }
+            }
+
+            /// A reference to the task.
+            pub fn task(&self) -> TaskRef {
+                self.header().state.ref_inc();
+                // SAFETY: the reference was just taken.
+                unsafe { TaskRef::from_raw(self.task) }
+            }
+
+            /// Whether this is the token of `task`.
+            pub fn is(&self, task: &TaskRef) -> bool {
+                self.task == task.as_raw()
+            }
+
+            /// The spawner's word for whose task this is.
+            #[inline]
+            pub fn tag(&self) -> *mut () {
+                self.header().tag.load(Ordering::Acquire)
+            }
+        }
+    };
+}
+
+accessors!(Runnable);
+accessors!(Running);
+
 /// A task that waits to be polled, held by its CPU's policy.
 ///
 /// There is one for each task that is scheduled, and none for the others; so it gives its holder the task's entity and
@@ -58,44 +106,6 @@ impl<P: Policy> Runnable<P> {
         }
     }
 
-    #[inline(always)]
-    pub(crate) fn header(&self) -> &Header {
-        // SAFETY: a scheduled task lives.
-        unsafe { self.task.as_ref() }
-    }
-
-    /// The policy's data of this task.
-    #[inline(always)]
-    pub fn entity(&self) -> &P::Entity {
-        // SAFETY: the task belongs to an executor of `P`, and the token gives the entity to its holder.
-        unsafe { cell::entity::<P>(self.task).as_ref() }
-    }
-
-    /// The policy's data of this task, to change.
-    #[inline(always)]
-    pub fn entity_mut(&mut self) -> &mut P::Entity {
-        // SAFETY: as for `entity`.
-        unsafe { cell::entity::<P>(self.task).as_mut() }
-    }
-
-    /// A reference to the task.
-    pub fn task(&self) -> TaskRef {
-        self.header().state.ref_inc();
-        // SAFETY: the reference was just taken.
-        unsafe { TaskRef::from_raw(self.task) }
-    }
-
-    /// Whether this is the token of `task`.
-    pub fn is(&self, task: &TaskRef) -> bool {
-        self.task == task.as_raw()
-    }
-
-    /// The spawner's word for whose task this is.
-    #[inline]
-    pub fn tag(&self) -> *mut () {
-        self.header().tag.load(Ordering::Acquire)
-    }
-
     /// Whether something was asked of the task since it was last queued.
     #[inline(always)]
     pub(crate) fn is_wanted(&self) -> bool {
@@ -123,8 +133,8 @@ impl<P: Policy> Runnable<P> {
         let task = ManuallyDrop::new(self).task;
         // SAFETY: still scheduled, so it lives; the token is given up with the push.
         let header = unsafe { task.as_ref() };
-        if header.requeue.load(Ordering::Relaxed) != EnqueueKind::New as u32 {
-            let kind = EnqueueKind::Migrated as u32;
+        if header.requeue.load(Ordering::Relaxed) != EnqueueKind::New as u8 {
+            let kind = EnqueueKind::Migrated as u8;
             header.requeue.store(kind, Ordering::Relaxed);
         }
         header
@@ -142,7 +152,7 @@ impl<P: Policy> Runnable<P> {
         if kind != EnqueueKind::Wake {
             header
                 .requeue
-                .store(EnqueueKind::Wake as u32, Ordering::Relaxed);
+                .store(EnqueueKind::Wake as u8, Ordering::Relaxed);
         }
         kind
     }
@@ -196,44 +206,6 @@ pub struct Running<P: Policy> {
 }
 
 impl<P: Policy> Running<P> {
-    #[inline(always)]
-    pub(crate) fn header(&self) -> &Header {
-        // SAFETY: a running task lives.
-        unsafe { self.task.as_ref() }
-    }
-
-    /// The policy's data of this task.
-    #[inline(always)]
-    pub fn entity(&self) -> &P::Entity {
-        // SAFETY: the task belongs to an executor of `P`; while it runs, the entity is the holder's of this token.
-        unsafe { cell::entity::<P>(self.task).as_ref() }
-    }
-
-    /// The policy's data of this task, to change.
-    #[inline(always)]
-    pub fn entity_mut(&mut self) -> &mut P::Entity {
-        // SAFETY: as for `entity`.
-        unsafe { cell::entity::<P>(self.task).as_mut() }
-    }
-
-    /// A reference to the task.
-    pub fn task(&self) -> TaskRef {
-        self.header().state.ref_inc();
-        // SAFETY: the reference was just taken.
-        unsafe { TaskRef::from_raw(self.task) }
-    }
-
-    /// Whether this is the token of `task`.
-    pub fn is(&self, task: &TaskRef) -> bool {
-        self.task == task.as_raw()
-    }
-
-    /// The spawner's word for whose task this is.
-    #[inline]
-    pub fn tag(&self) -> *mut () {
-        self.header().tag.load(Ordering::Acquire)
-    }
-
     /// Asks for the task to go to CPU `cpu` when it is queued next.
     pub fn send_after(&self, cpu: u32) {
         self.header().want.store(cpu, Ordering::Release);
@@ -243,17 +215,17 @@ impl<P: Policy> Running<P> {
     pub(crate) fn clear_kind(&self) {
         self.header()
             .requeue
-            .store(EnqueueKind::Wake as u32, Ordering::Relaxed);
+            .store(EnqueueKind::Wake as u8, Ordering::Relaxed);
     }
 
     /// Notes that the task was woken during its own poll, unless it said why itself.
     #[inline(always)]
     pub(crate) fn mark_again(&self) {
         let header = self.header();
-        if header.requeue.load(Ordering::Relaxed) == EnqueueKind::Wake as u32 {
+        if header.requeue.load(Ordering::Relaxed) == EnqueueKind::Wake as u8 {
             header
                 .requeue
-                .store(EnqueueKind::Again as u32, Ordering::Relaxed);
+                .store(EnqueueKind::Again as u8, Ordering::Relaxed);
         }
     }
 
@@ -363,7 +335,7 @@ pub(crate) fn requeue(waker: &Waker, kind: EnqueueKind) {
     };
     // SAFETY: the waker lasts for the call, and holds a reference or, being the poll's own, stands for the poll's.
     let header = unsafe { task.as_ref() };
-    header.requeue.store(kind as u32, Ordering::Relaxed);
+    header.requeue.store(kind as u8, Ordering::Relaxed);
     if ptr::eq(crate::cpu::current(), task.as_ptr()) {
         header.state.wake_running();
     } else {

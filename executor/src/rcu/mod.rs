@@ -35,7 +35,7 @@
 //!
 //! A guard of a reader does not cross an await; [`Srcu`] is for those that wait:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! # use executor::{rcu, spawn, yield_now};
 //! spawn("wrong", async {
 //!     let reading = rcu::read();

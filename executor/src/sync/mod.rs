@@ -28,7 +28,7 @@
 //! A weaker lock is never taken under a stronger one. Guards of spinning locks are `!Send`, so a task that holds one
 //! across an await does not compile:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! # use executor::{spawn, sync::SpinLock, yield_now};
 //! static LOCK: SpinLock<u32> = SpinLock::new(0);
 //! let future = async {
