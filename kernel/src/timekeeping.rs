@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use executor::sync::WaitQueue;
 use fs::time::Time;
 
 use crate::arch::{rtc, tsc};
@@ -13,6 +14,9 @@ use crate::arch::{rtc, tsc};
 static OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 /// How often the clock was set: what waits for a time of day looks again when this changes.
 static SETTINGS: AtomicU64 = AtomicU64::new(0);
+
+/// Woken when the clock was set.
+pub static CLOCK_SET: WaitQueue = WaitQueue::new();
 
 const NS: i64 = 1_000_000_000;
 
@@ -42,6 +46,16 @@ pub fn offset_ns() -> i64 {
     OFFSET_NS.load(Ordering::Relaxed)
 }
 
+/// The monotonic time at which the time of day is `ns`.
+pub fn from_realtime(ns: u64) -> u64 {
+    let ahead = offset_ns();
+    if ahead >= 0 {
+        ns.saturating_sub(ahead as u64)
+    } else {
+        ns.saturating_add(ahead.unsigned_abs())
+    }
+}
+
 /// How often the clock was set.
 pub fn settings() -> u64 {
     SETTINGS.load(Ordering::Acquire)
@@ -52,6 +66,8 @@ pub fn set_realtime(ns: i64) {
     OFFSET_NS.store(ns - tsc::now_ns() as i64, Ordering::Relaxed);
     SETTINGS.fetch_add(1, Ordering::Release);
     fs::timerfd::clock_was_set(offset_ns());
+    crate::process::timers::clock_was_set();
+    CLOCK_SET.wake_all();
     crate::vdso::update();
 }
 

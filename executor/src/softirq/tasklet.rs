@@ -57,7 +57,11 @@ impl Tasklet {
         Self::of(Vector::Hi, name, run)
     }
 
-    fn of(
+    /// A tasklet that runs with the futures of vector `vector`.
+    ///
+    /// # Errors
+    /// As [`Tasklet::new`].
+    pub fn of(
         vector: Vector,
         name: &'static str,
         mut run: impl FnMut() + Send + 'static,

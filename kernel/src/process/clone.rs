@@ -178,7 +178,7 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
     };
     if space.is_some() && thread.process().rlimits.lock().get(Resource::Cpu).cur != RLIM_INFINITY {
         // The limit on processor time is inherited, and watched for in the child as well.
-        let _ = thread.process().start_timers();
+        let _ = thread.process().watch_cpu_limit();
     }
     let child = &*thread;
     child

@@ -1,34 +1,27 @@
 //! Timers that send signals: setitimer(2), alarm(2), timer_create(2), and the limit on processor time.
 //!
-//! A process that uses any has a task of its own, which sleeps until the first of them expires and sends what is due. So
-//! signals are generated in task context only. Timers on processor time are looked at when the process could have used up
-//! what is left, and at least every tick while it runs.
+//! A process that uses any has one high-resolution timer, set to the first of their ends, and a tasklet: the timer's
+//! interrupt asks for the tasklet, which on the interrupt's way out sends what is due. Timers on processor time are looked
+//! at by the tick, while the process runs.
 //!
-//! Lock order: timers, then the signal lock.
+//! Contexts: calls on timers are tasks'; what is due is sent in a softirq. Lock order: timers, then the signal lock.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use core::future::{Future, poll_fn};
-use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::Poll;
 
 use conquer_once::spin::OnceCell;
-use executor::TaskRef;
+use executor::softirq::{Tasklet, Vector};
 use executor::sync::SpinLock;
-use executor::time::{Instant, sleep_until};
+use executor::time::{HrTimer, Instant};
 use fs::Errno;
 
-use super::{Pid, Process, Thread};
+use super::{Pid, Process, Thread, table};
 use crate::process::rlimit::{RLIM_INFINITY, Resource};
 use crate::signal::send::{self, Target};
 use crate::signal::{SigInfo, Signal};
 use crate::timekeeping;
 
-/// How often timers on processor time are looked at.
-const TICK_NS: u64 = 4_000_000;
-/// Setting the time of day is noticed after at most this.
-const REALTIME_STEP_NS: u64 = 60_000_000_000;
 const NS: u64 = 1_000_000_000;
 
 /// What a timer counts.
@@ -44,6 +37,17 @@ pub enum Base {
     Process,
     /// Processor time of a thread.
     Thread(Pid),
+}
+
+impl Base {
+    /// The monotonic time at which this shows `end`; none for processor time, which has its own pace.
+    fn deadline(self, end: u64) -> Option<Instant> {
+        match self {
+            Self::Monotonic => Some(Instant::from_ns(end)),
+            Self::Realtime => Some(Instant::from_ns(timekeeping::from_realtime(end))),
+            Self::User | Self::Process | Self::Thread(_) => None,
+        }
+    }
 }
 
 /// When a timer expires next, and how often after that. All in nanoseconds of its base.
@@ -102,6 +106,23 @@ struct Inner {
     interval: [Setting; 3],
     posix: BTreeMap<i32, PosixTimer>,
     next_id: i32,
+    /// What the high-resolution timer is set to, if it is.
+    armed: Option<Instant>,
+}
+
+impl Inner {
+    /// All ends that are set, with what they are ends of.
+    fn ends(&self) -> impl Iterator<Item = (Base, u64)> {
+        let interval = INTERVAL.iter().zip(&self.interval);
+        let interval = interval.map(|((base, _), setting)| (*base, setting.end));
+        let posix = self
+            .posix
+            .values()
+            .map(|timer| (timer.base, timer.setting.end));
+        interval
+            .chain(posix)
+            .filter_map(|(base, end)| Some((base, end?)))
+    }
 }
 
 /// What the three interval timers count and send.
@@ -111,14 +132,20 @@ pub const INTERVAL: [(Base, Signal); 3] = [
     (Base::Process, Signal::SIGPROF),
 ];
 
+/// What acts when a timer's time has come; made when the first one is used.
+#[derive(Debug)]
+struct Engine {
+    timer: HrTimer,
+    tasklet: Arc<Tasklet>,
+}
+
 /// The timers of one process.
 #[derive(Debug)]
 pub struct Timers {
     inner: SpinLock<Inner>,
-    task: OnceCell<TaskRef>,
-    started: AtomicBool,
-    /// Changes whenever the task should look again.
-    changes: AtomicU64,
+    engine: OnceCell<Engine>,
+    /// Processor time is to be looked at by the tick.
+    watches_cpu: AtomicBool,
     ended: AtomicBool,
     /// Seconds of processor time for which `SIGXCPU` has been sent.
     warned: AtomicU64,
@@ -128,9 +155,8 @@ impl Default for Timers {
     fn default() -> Self {
         Timers {
             inner: SpinLock::new(Inner::default()),
-            task: OnceCell::uninit(),
-            started: AtomicBool::new(false),
-            changes: AtomicU64::new(0),
+            engine: OnceCell::uninit(),
+            watches_cpu: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             warned: AtomicU64::new(0),
         }
@@ -185,11 +211,12 @@ impl Process {
         let old = self.interval_timer(which);
         let now = self.base_now(INTERVAL[which].0);
         let end = (first != 0).then(|| now.saturating_add(first));
-        self.timers.inner.lock().interval[which] = Setting { end, interval };
         if end.is_some() {
             self.start_timers()?;
         }
-        self.timers.changed();
+        let mut inner = self.timers.inner.lock();
+        inner.interval[which] = Setting { end, interval };
+        self.timers.sooner(&mut inner, INTERVAL[which].0, end);
         Ok(old)
     }
 
@@ -226,19 +253,16 @@ impl Process {
         Ok(id)
     }
 
-    /// Calls `f` with a POSIX timer, then has all timers looked at again.
+    /// Calls `f` with a POSIX timer, and sees to it that its end is noticed.
     ///
     /// # Errors
     /// `EINVAL` if there is none with that number.
     pub fn with_timer<R>(&self, id: i32, f: impl FnOnce(&mut PosixTimer) -> R) -> Result<R, Errno> {
-        let result = f(self
-            .timers
-            .inner
-            .lock()
-            .posix
-            .get_mut(&id)
-            .ok_or(Errno::EINVAL)?);
-        self.timers.changed();
+        let mut inner = self.timers.inner.lock();
+        let timer = inner.posix.get_mut(&id).ok_or(Errno::EINVAL)?;
+        let result = f(timer);
+        let (base, end) = (timer.base, timer.setting.end);
+        self.timers.sooner(&mut inner, base, end);
         Ok(result)
     }
 
@@ -268,9 +292,6 @@ impl Process {
 
     /// Deletes all POSIX timers: execve(2) keeps none.
     pub fn delete_timers(self: &Arc<Self>) {
-        if !self.timers.started.load(Ordering::Acquire) {
-            return;
-        }
         loop {
             let Some(id) = self.timers.inner.lock().posix.keys().next().copied() else {
                 return;
@@ -279,52 +300,77 @@ impl Process {
         }
     }
 
-    /// Lets the task of the timers run, if it does not.
+    /// Makes what acts when a timer's time has come, if it is not there.
     ///
     /// # Errors
     /// `ENOMEM`.
     pub fn start_timers(self: &Arc<Self>) -> Result<(), Errno> {
-        if self.timers.started.swap(true, Ordering::AcqRel) {
+        if self.timers.engine.is_initialized() {
             return Ok(());
         }
-        let task = executor::try_spawn("timers", run(Arc::downgrade(self)));
-        if task.is_err() {
-            self.timers.started.store(false, Ordering::Release);
-        }
-        task.map(drop).map_err(|_| Errno::ENOMEM)
+        let process = Arc::downgrade(self);
+        let expire = move || {
+            if let Some(process) = process.upgrade() {
+                process.expire_timers();
+            }
+        };
+        let tasklet = Tasklet::of(Vector::Timer, "timers", expire).map_err(|_| Errno::ENOMEM)?;
+        let tasklet = Arc::new(tasklet);
+        let asked = tasklet.clone();
+        let timer = HrTimer::new(move |_| {
+            asked.schedule();
+            None
+        });
+        // Fails only if another thread was quicker; what was made is dropped unused then.
+        let mut made = Some(Engine { timer, tasklet });
+        let _ = self
+            .timers
+            .engine
+            .try_init_once(|| made.take().expect("taken once"));
+        Ok(())
     }
 
-    /// Sends what is due; gives when to look again, if ever.
-    fn expire_timers(self: &Arc<Self>) -> Option<u64> {
-        let monotonic = timekeeping::monotonic_ns();
-        let mut next: Option<u64> = None;
-        let mut consider = |base: Base, end: Option<u64>, now: u64| {
-            let Some(end) = end else { return };
-            let left = end.saturating_sub(now);
-            let wait = match base {
-                Base::Monotonic => left,
-                Base::Realtime => left.min(REALTIME_STEP_NS),
-                // Several threads use it up at once.
-                Base::User | Base::Process | Base::Thread(_) => {
-                    (left / crate::arch::smp::cpu_count() as u64).max(TICK_NS)
-                }
-            };
-            let at = monotonic.saturating_add(wait);
-            next = Some(next.map_or(at, |next: u64| next.min(at)));
-        };
+    /// Has the limit on processor time looked at from now on.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn watch_cpu_limit(self: &Arc<Self>) -> Result<(), Errno> {
+        self.start_timers()?;
+        self.timers.watches_cpu.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Sends what is due, and sets the timer to what comes next.
+    ///
+    /// # Context
+    /// Softirq; takes the signal lock, and the task list where a process goes on because of it.
+    fn expire_timers(self: &Arc<Self>) {
+        if self.timers.ended.load(Ordering::Acquire) {
+            return;
+        }
+        // Before anything is looked at: what is set meanwhile sets it again.
+        self.timers.watches_cpu.store(false, Ordering::Release);
+        self.send_due();
+        let limited = self.check_cpu_limit();
+        let mut inner = self.timers.inner.lock();
+        let on_cpu = inner.ends().any(|(base, end)| base.deadline(end).is_none());
+        if limited || on_cpu {
+            self.timers.watches_cpu.store(true, Ordering::Release);
+        }
+        self.timers.rearm(&mut inner);
+    }
+
+    /// Sends the signals of the timers whose ends have come.
+    fn send_due(self: &Arc<Self>) {
         for (which, (base, signal)) in INTERVAL.into_iter().enumerate() {
             if self.timers.inner.lock().interval[which].end.is_none() {
                 continue;
             }
             let now = self.base_now(base);
-            let (passed, end) = {
-                let setting = &mut self.timers.inner.lock().interval[which];
-                (setting.expire(now), setting.end)
-            };
+            let passed = self.timers.inner.lock().interval[which].expire(now);
             if passed > 0 {
                 send::send_kernel(self, signal);
             }
-            consider(base, end, now);
         }
         let mut id = 0;
         loop {
@@ -341,20 +387,14 @@ impl Process {
             let mut inner = self.timers.inner.lock();
             if let Some(timer) = inner.posix.get_mut(&found) {
                 let passed = timer.setting.expire(now);
-                let end = timer.setting.end;
-                let notify = timer.notify.clone();
-                drop(inner);
                 if passed > 0 {
+                    let notify = timer.notify.clone();
+                    drop(inner);
                     self.notify(found, &notify, passed);
                 }
-                consider(base, end, now);
             }
             id = found + 1;
         }
-        if let Some(end) = self.check_cpu_limit() {
-            consider(Base::Process, Some(end), self.base_now(Base::Process));
-        }
-        next
     }
 
     fn notify(self: &Arc<Self>, id: i32, notify: &Notify, passed: u64) {
@@ -371,25 +411,22 @@ impl Process {
         }
     }
 
-    /// Enforces `RLIMIT_CPU`; gives the processor time at which to look again.
-    fn check_cpu_limit(self: &Arc<Self>) -> Option<u64> {
+    /// Enforces `RLIMIT_CPU`; gives whether there is such a limit to go on watching.
+    fn check_cpu_limit(self: &Arc<Self>) -> bool {
         let limit = self.rlimits.lock().get(Resource::Cpu);
         if limit.cur == RLIM_INFINITY && limit.max == RLIM_INFINITY {
-            return None;
+            return false;
         }
         let seconds = self.base_now(Base::Process) / NS;
         if seconds >= limit.max {
             send::send_kernel(self, Signal::SIGKILL);
-            return None;
+            return false;
         }
-        if seconds >= limit.cur {
-            // Once when the limit is reached, and every second after that.
-            if self.timers.warned.swap(seconds, Ordering::Relaxed) != seconds {
-                send::send_kernel(self, Signal::SIGXCPU);
-            }
-            return Some((seconds + 1).saturating_mul(NS));
+        // Once when the limit is reached, and every second after that.
+        if seconds >= limit.cur && self.timers.warned.swap(seconds, Ordering::Relaxed) != seconds {
+            send::send_kernel(self, Signal::SIGXCPU);
         }
-        Some(limit.cur.min(limit.max).saturating_mul(NS))
+        true
     }
 
     /// Notes that the signal `info` of a timer was delivered.
@@ -402,42 +439,78 @@ impl Process {
 }
 
 impl Timers {
-    /// Lets the task look again.
-    pub fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
-        if let Ok(task) = self.task.try_get() {
-            task.wake();
+    /// Sets the timer to `end` of `base`, if that is sooner than what it is set to. A later one, or none, is seen to when
+    /// the timer expires.
+    fn sooner(&self, inner: &mut Inner, base: Base, end: Option<u64>) {
+        let Some(end) = end else { return };
+        let Some(deadline) = base.deadline(end) else {
+            self.watches_cpu.store(true, Ordering::Release);
+            return;
+        };
+        if inner.armed.is_none_or(|armed| deadline < armed) {
+            self.arm(inner, deadline);
         }
     }
 
-    /// The process has ended: the task ends, too.
+    /// Sets the timer to the first end there is.
+    fn rearm(&self, inner: &mut Inner) {
+        let deadlines = inner.ends().filter_map(|(base, end)| base.deadline(end));
+        match deadlines.min() {
+            Some(deadline) => self.arm(inner, deadline),
+            None => {
+                inner.armed = None;
+                if let Ok(engine) = self.engine.try_get() {
+                    engine.timer.cancel();
+                }
+            }
+        }
+    }
+
+    fn arm(&self, inner: &mut Inner, deadline: Instant) {
+        if let Ok(engine) = self.engine.try_get()
+            && !self.ended.load(Ordering::Acquire)
+        {
+            inner.armed = Some(deadline);
+            engine.timer.arm(deadline);
+        }
+    }
+
+    /// The tick has found a thread of this process running: has its processor time looked at, where it matters.
+    ///
+    /// # Context
+    /// Timer interrupt.
+    #[inline]
+    pub fn tick(&self) {
+        if self.watches_cpu.load(Ordering::Acquire)
+            && let Ok(engine) = self.engine.try_get()
+        {
+            engine.tasklet.schedule();
+        }
+    }
+
+    /// The process has ended: nothing is sent any more.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
-        self.changed();
+        self.watches_cpu.store(false, Ordering::Release);
+        if let Ok(engine) = self.engine.try_get() {
+            engine.timer.cancel();
+        }
     }
 }
 
-/// The task of a process's timers.
-async fn run(process: Weak<Process>) {
+/// The time of day was set: the timers that follow it are set anew.
+///
+/// # Context
+/// Task; takes the task list.
+pub fn clock_was_set() {
+    let mut pid = 0;
     loop {
-        let Some(process) = process.upgrade() else {
-            return;
-        };
-        if let Some(task) = executor::current() {
-            let _ = process.timers.task.try_init_once(|| task);
+        let found = table::lock().next_process(pid).cloned();
+        let Some(process) = found else { return };
+        pid = process.pid + 1;
+        let mut inner = process.timers.inner.lock();
+        if inner.ends().any(|(base, _)| base == Base::Realtime) {
+            process.timers.rearm(&mut inner);
         }
-        if process.timers.ended.load(Ordering::Acquire) {
-            return;
-        }
-        let seen = process.timers.changes.load(Ordering::Acquire);
-        let next = process.expire_timers();
-        let mut timer = pin!(sleep_until(next.map_or(Instant::MAX, Instant::from_ns)));
-        poll_fn(|cx| {
-            if process.timers.changes.load(Ordering::Acquire) != seen {
-                return Poll::Ready(());
-            }
-            timer.as_mut().poll(cx)
-        })
-        .await;
     }
 }

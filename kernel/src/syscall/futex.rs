@@ -92,7 +92,7 @@ fn deadline(at: u64, op: u32) -> Result<Option<Instant>> {
     let ns = if !absolute {
         timekeeping::monotonic_ns().saturating_add(ns)
     } else if op & CLOCK_REALTIME_FLAG != 0 {
-        super::time::from_realtime(ns)
+        crate::timekeeping::from_realtime(ns)
     } else {
         ns
     };

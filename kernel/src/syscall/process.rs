@@ -521,8 +521,7 @@ fn limit(
             space.set_limits(for_memory);
         }
         if resource == Resource::Cpu as u64 {
-            process.start_timers()?;
-            process.timers.changed();
+            process.watch_cpu_limit()?;
         }
     }
     Ok(old)

@@ -175,16 +175,6 @@ pub fn write_timespec(at: u64, ns: u64) -> Result<()> {
     usermem::write(at, &[ns / NS, ns % NS])
 }
 
-/// The monotonic time at which the time of day is `ns`.
-pub fn from_realtime(ns: u64) -> u64 {
-    let ahead = timekeeping::offset_ns();
-    if ahead >= 0 {
-        ns.saturating_sub(ahead as u64)
-    } else {
-        ns.saturating_add(ahead.unsigned_abs())
-    }
-}
-
 fn clock_gettime(call: &mut Call<'_>) -> SysResult {
     let now = Clock::new(call.int(0))?.now(call)?;
     write_timespec(call.arg(1), now)?;
@@ -392,26 +382,21 @@ async fn sleep_absolute(call: &mut Call<'_>, clock: Clock) -> Result<u64> {
     loop {
         let settings = timekeeping::settings();
         let until = if clock.is_realtime() {
-            from_realtime(end)
+            timekeeping::from_realtime(end)
         } else {
             end
         };
         if until <= timekeeping::monotonic_ns() {
             return Ok(0);
         }
-        // Wakes up at least every minute to see whether the clock was set.
-        let step = if clock.is_realtime() {
-            until.min(timekeeping::monotonic_ns() + 60 * NS)
-        } else {
-            until
-        };
-        let mut nap = pin!(sleep_until(Instant::from_ns(step)));
+        let mut nap = pin!(sleep_until(Instant::from_ns(until)));
+        let changed = || (timekeeping::settings() != settings).then_some(());
+        let mut clock_set = pin!(timekeeping::CLOCK_SET.wait_until(changed));
         let nap = core::future::poll_fn(|cx| {
-            if timekeeping::settings() != settings {
-                core::task::Poll::Ready(())
-            } else {
-                nap.as_mut().poll(cx)
+            if clock.is_realtime() && clock_set.as_mut().poll(cx).is_ready() {
+                return core::task::Poll::Ready(());
             }
+            nap.as_mut().poll(cx)
         });
         call.thread
             .interruptible(nap)

@@ -72,6 +72,7 @@ fn on_tick(now: Instant) -> Option<Instant> {
             &usage.system_ns
         };
         time.fetch_add(TICK_NS, Ordering::Relaxed);
+        thread.process().timers.tick();
         thread.nice.load(Ordering::Relaxed) > 0
     });
     super::load::tick(TICK_NS, user, nice == Some(true));
