@@ -369,7 +369,7 @@ impl File {
 
     /// Tells watchers of bytes that were moved.
     #[inline]
-    fn tell(&self, result: &Result<usize>, event: NotifyEvents) {
+    pub(crate) fn tell(&self, result: &Result<usize>, event: NotifyEvents) {
         if notify::any() && result.is_ok_and(|moved| moved > 0) {
             notify::on_dentry(&self.path.dentry, event);
         }

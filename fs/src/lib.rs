@@ -59,6 +59,7 @@ mod test_util;
 pub mod time;
 pub mod timerfd;
 pub mod tmpfs;
+pub mod transfer;
 pub mod tunable;
 pub mod unix;
 pub mod user_count;

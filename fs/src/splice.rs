@@ -12,10 +12,22 @@ use crate::pipe::{Pipe, RingSlot, pipe_of};
 use crate::{Errno, Result};
 
 /// A [`Sink`] over a page.
-struct PageSink<'a> {
+#[derive(Debug)]
+pub(crate) struct PageSink<'a> {
     page: &'a Page,
     done: usize,
     limit: usize,
+}
+
+impl<'a> PageSink<'a> {
+    /// Takes up to `limit` bytes into the front of `page`.
+    pub(crate) fn new(page: &'a Page, limit: usize) -> Self {
+        Self {
+            page,
+            done: 0,
+            limit: limit.min(PAGE_SIZE),
+        }
+    }
 }
 
 impl Sink for PageSink<'_> {
@@ -84,11 +96,7 @@ pub fn to_pipe(file: &File, pos: Option<&mut u64>, pipe: &Pipe, len: usize) -> R
             if ring.is_full() {
                 return Err(Errno::EAGAIN);
             }
-            let mut sink = PageSink {
-                page: &page,
-                done: 0,
-                limit: (len - done).min(PAGE_SIZE),
-            };
+            let mut sink = PageSink::new(&page, len - done);
             let moved = match pos.as_deref() {
                 Some(at) => file.pread(*at, &mut sink)?,
                 None => file.read(&mut sink)?,

@@ -31,6 +31,7 @@ pub mod stat;
 pub mod sysinfo;
 pub mod time;
 pub mod timer;
+pub mod transfer;
 pub mod wait;
 
 use alloc::sync::Arc;
@@ -166,6 +167,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     sysinfo::CALLS,
     time::CALLS,
     timer::CALLS,
+    transfer::CALLS,
 ]);
 
 /// How often each missing call was asked for.
