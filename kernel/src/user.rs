@@ -15,6 +15,8 @@ use crate::arch::user::{SYSCALL, UserRegs, enter_user};
 use crate::arch::{irq, percpu};
 use crate::mm::{Access, Fault};
 use crate::process::Thread;
+use crate::process::thread::{STATE_TRACED, WATCHED};
+use crate::process::trace::stop;
 use crate::signal::deliver;
 use crate::syscall::{self, Call, Stop};
 use crate::task;
@@ -55,29 +57,13 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
     loop {
         match enter(&thread, &mut regs) {
             Event::Syscall => {
-                let mut call = Call {
-                    thread: &thread,
-                    regs: &mut regs,
-                    done: 0,
-                    opening: None,
-                    deadline: None,
-                };
-                let result = match syscall::attempt(&mut call) {
-                    Ok(value) => value,
-                    Err(Stop::Error(e)) => e.to_ret() as u64,
-                    // Here and not with the calls that wait, which are several futures deep.
-                    Err(Stop::Yield) => {
-                        executor::yield_now().await;
-                        0
-                    }
-                    Err(stop) => match syscall::wait::finish(&mut call, stop).await {
-                        Ok(value) => value,
-                        Err(e) => e.to_ret() as u64,
-                    },
-                };
-                // A call that replaced all registers (sigreturn, execve) has left its result in them.
-                if regs.vector == SYSCALL {
-                    regs.rax = result;
+                if thread.bits() & WATCHED != 0 {
+                    Box::pin(syscall::watched::call(&thread, &mut regs)).await;
+                    continue;
+                }
+                perform(&thread, &mut regs).await;
+                if thread.bits() & WATCHED != 0 {
+                    Box::pin(syscall::watched::done(&thread, &mut regs)).await;
                 }
             }
             Event::PageFault(addr) => page_fault(&thread, &mut regs, addr),
@@ -93,9 +79,41 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
             }
         }
     }
+    if thread.bits() & STATE_TRACED != 0 {
+        Box::pin(stop::for_exit(&thread, &mut regs)).await;
+    }
     crate::process::exit::finish(&thread).await;
     // With the future goes a reference that may be the last; a tick must not find the thread after that.
     crate::process::set_current(None);
+}
+
+/// Does the system call in `regs`, and leaves its result there.
+#[inline]
+pub async fn perform(thread: &Arc<Thread>, regs: &mut UserRegs) {
+    let mut call = Call {
+        thread,
+        regs,
+        done: 0,
+        opening: None,
+        deadline: None,
+    };
+    let result = match syscall::attempt(&mut call) {
+        Ok(value) => value,
+        Err(Stop::Error(e)) => e.to_ret() as u64,
+        // Here and not with the calls that wait, which are several futures deep.
+        Err(Stop::Yield) => {
+            executor::yield_now().await;
+            0
+        }
+        Err(stop) => match syscall::wait::finish(&mut call, stop).await {
+            Ok(value) => value,
+            Err(e) => e.to_ret() as u64,
+        },
+    };
+    // A call that replaced all registers (sigreturn, execve) has left its result in them.
+    if regs.vector == SYSCALL {
+        regs.rax = result;
+    }
 }
 
 /// Enters user mode unless there is something to do first, and comes back with interrupts on.

@@ -17,7 +17,8 @@ use super::pid::Pid;
 use super::process::Process;
 use super::rlimit::{RLIM_INFINITY, Resource};
 use super::table::{self, TaskTable};
-use super::thread::{STATE_FORKED, Shared, Thread, VforkDone};
+use super::thread::{STATE_FORKED, STATE_TRACED, Shared, Thread, VforkDone};
+use super::trace::{self, event};
 use crate::arch::thread::Machine;
 use crate::arch::user::{USER_END, UserRegs};
 use crate::mm;
@@ -231,6 +232,16 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
     } else {
         None
     };
+    if parent.bits() & STATE_TRACED != 0 && flags & flag::UNTRACED == 0 {
+        let event = match exit_signal {
+            _ if flags & flag::VFORK != 0 => event::VFORK,
+            Some(Signal::SIGCHLD) => event::FORK,
+            _ => event::CLONE,
+        };
+        let wanted = flags & flag::PTRACE != 0;
+        // Without memory for it the child runs untraced.
+        let _ = trace::inherit(&mut table::lock(), parent, &thread, event, wanted);
+    }
     let vfork = (flags & flag::VFORK != 0).then(|| VforkDone::new(parent.task().cloned()));
     *child.vfork.lock() = vfork.clone();
     if let Err(e) = crate::user::start(&thread, child_regs) {
@@ -344,6 +355,9 @@ fn add_process(
         group: group.clone(),
         life: Life::Alive,
         exit_signal,
+        tracees: alloc::vec::Vec::new(),
+        departed: alloc::vec::Vec::new(),
+        tracer: None,
     };
     let process = Process::new(pid, &table, family, sighand, Some(space.clone()), rlimits);
     process.has_subreaper.store(
@@ -421,6 +435,9 @@ pub fn make_init(
         group: group.clone(),
         life: Life::Alive,
         exit_signal: Some(Signal::SIGCHLD),
+        tracees: alloc::vec::Vec::new(),
+        departed: alloc::vec::Vec::new(),
+        tracer: None,
     };
     let process = Arc::new(Process::new(
         pid,

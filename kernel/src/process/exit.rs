@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 use super::family::Life;
 use super::table::{self, TaskTable};
 use super::thread::STATE_EXITING;
+use super::trace::{self, Departed};
 use super::{Change, ExitStatus, Process, Thread, session};
 use crate::futex;
 use crate::signal::action::{SA_NOCLDWAIT, SIG_IGN};
@@ -101,6 +102,7 @@ fn leave(process: &Arc<Process>, thread: &Arc<Thread>) {
                 job::thread_left(&mut state, thread),
             )
         };
+        end_tracing(&mut table, process, thread, last, &mut gone);
         if all_stopped {
             news.push(process.clone());
         }
@@ -173,7 +175,9 @@ fn pass_on_children(
         family.exit_signal = Some(Signal::SIGCHLD);
         child.set_ppid(heir.pid);
         heir.family_mut(table).children.push(child.clone());
-        if let Life::Zombie(status) = child.family(table).life {
+        if let Life::Zombie(status) = child.family(table).life
+            && child.family(table).tracer.is_none()
+        {
             announce(table, &child, status, gone);
         }
         session::release_orphans(table, &child, process, false, news);
@@ -215,7 +219,62 @@ fn end_process(
     }
     process.family_mut(table).life = Life::Zombie(status);
     process.exit_wait.wake_all();
+    if let Some(tracer) = process.family(table).tracer.clone() {
+        let is_parent = process
+            .family(table)
+            .parent
+            .as_ref()
+            .is_some_and(|parent| Arc::ptr_eq(parent, &tracer));
+        let departed = Departed {
+            tid: process.pid,
+            uid: process.uid(),
+            status,
+            process: Some(process.clone()),
+        };
+        if !is_parent && trace::depart(table, &tracer, departed) {
+            return;
+        }
+        process.family_mut(table).tracer = None;
+    }
     announce(table, process, status, gone);
+}
+
+/// `thread`, which ends, traces nobody and is traced by nobody any more.
+fn end_tracing(
+    table: &mut TaskTable,
+    process: &Arc<Process>,
+    thread: &Arc<Thread>,
+    last: bool,
+    gone: &mut Vec<Arc<Process>>,
+) {
+    let status = thread_status(process, thread);
+    trace::thread_ends(table, thread, status);
+    for orphan in trace::tracer_ends(table, thread, last) {
+        orphan.family_mut(table).tracer = None;
+        if let Life::Zombie(status) = orphan.family(table).life {
+            announce(table, &orphan, status, gone);
+        }
+    }
+}
+
+/// How `thread` ends, as a status word, for its tracer.
+pub fn status_word(thread: &Thread) -> u64 {
+    thread_status(thread.process(), thread).word() as u64
+}
+
+/// How `thread` ends: with its process, or by itself.
+pub(super) fn thread_status(process: &Process, thread: &Thread) -> ExitStatus {
+    let exit = process.signals.lock().exit;
+    exit.unwrap_or(ExitStatus::Exited(thread.exit_code().unwrap_or(0)))
+}
+
+/// The tracer of `process`, a zombie, has been told of its end: now its parent is.
+pub(super) fn tell_real_parent(table: &mut TaskTable, process: &Arc<Process>, status: ExitStatus) {
+    process.family_mut(table).tracer = None;
+    let mut gone = Vec::new();
+    announce(table, process, status, &mut gone);
+    // The caller holds another reference to what may go here.
+    drop(gone);
 }
 
 /// Tells the parent of `process` that it has ended, and reaps it at once if the parent does not care.

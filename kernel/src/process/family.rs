@@ -8,11 +8,13 @@ use core::sync::atomic::AtomicI32;
 
 use executor::sync::SpinLock;
 
+use super::Thread;
 use super::guarded::Guarded;
 use super::pid::Pid;
 use super::process::Process;
 use super::status::ExitStatus;
 use super::table::TaskTable;
+use super::trace::Departed;
 use crate::signal::Signal;
 
 /// Where a process is in its life, as its parent sees it.
@@ -41,6 +43,12 @@ pub struct Family {
     pub life: Life,
     /// What the parent is sent at the end.
     pub exit_signal: Option<Signal>,
+    /// Threads that threads of this process trace.
+    pub tracees: Vec<Arc<Thread>>,
+    /// Tracees that have ended and have yet to be waited for.
+    pub departed: Vec<Departed>,
+    /// Who is told of the end before the parent: the tracer of the first thread, which has ended.
+    pub tracer: Option<Arc<Process>>,
 }
 
 /// A process group.

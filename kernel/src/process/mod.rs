@@ -41,6 +41,8 @@ pub mod pidfd;
 #[cfg(target_os = "none")]
 pub mod timers;
 #[cfg(target_os = "none")]
+pub mod trace;
+#[cfg(target_os = "none")]
 pub mod wait;
 
 #[cfg(target_os = "none")]

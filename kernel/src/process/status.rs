@@ -1,7 +1,9 @@
 //! How a process ended or changed: the status word of wait(2).
 
 use crate::signal::Signal;
-use crate::signal::info::{CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED};
+use crate::signal::info::{
+    CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLD_TRAPPED,
+};
 
 /// Why a process or thread ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +28,8 @@ pub enum Change {
     Stopped(Signal),
     /// `SIGCONT` continued it.
     Continued,
+    /// It stopped for its tracer: the signal, and the event above it.
+    Traced(u32),
 }
 
 impl ExitStatus {
@@ -45,6 +49,7 @@ impl Change {
             Change::Ended(status) => status.word(),
             Change::Stopped(signal) => signal.number() << 8 | 0x7f,
             Change::Continued => 0xffff,
+            Change::Traced(code) => (code << 8 | 0x7f) as i32,
         }
     }
 
@@ -57,6 +62,7 @@ impl Change {
             }
             Change::Stopped(signal) => (CLD_STOPPED, signal.number()),
             Change::Continued => (CLD_CONTINUED, Signal::SIGCONT.number()),
+            Change::Traced(code) => (CLD_TRAPPED, code as i32),
         }
     }
 }

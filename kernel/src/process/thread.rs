@@ -1,5 +1,6 @@
 //! Threads.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::pin::Pin;
@@ -16,6 +17,7 @@ use fs::{Credentials, Errno, FdTable, FsContext};
 use super::guarded::Guarded;
 use super::pid::Pid;
 use super::process::Process;
+use super::trace::Trace;
 use super::user::User;
 use crate::arch::thread::Machine;
 use crate::mm::AddressSpace;
@@ -29,6 +31,8 @@ pub const WORK_KILLED: u32 = 2;
 pub const WORK_STOP: u32 = 4;
 /// `ThreadSignals::saved_mask` is to be put back.
 pub const WORK_RESTORE_MASK: u32 = 8;
+/// Its tracer wants it to stop.
+pub const WORK_TRACE: u32 = 16;
 /// Not work, but state: the thread is stopped.
 pub const STATE_STOPPED: u32 = 1 << 16;
 /// Not work, but state: the thread is ending.
@@ -39,6 +43,22 @@ pub const STATE_INTERRUPTIBLE: u32 = 1 << 18;
 pub const STATE_UNINTERRUPTIBLE: u32 = 1 << 19;
 /// Not work, but state: it has forked and not called execve since (`PF_FORKNOEXEC`).
 pub const STATE_FORKED: u32 = 1 << 20;
+
+/// Not work, but state: another thread traces it.
+pub const STATE_TRACED: u32 = 1 << 21;
+/// Not work, but state: it is stopped for its tracer.
+pub const STATE_TRACE_STOP: u32 = 1 << 22;
+/// Not work, but state: its tracer wants to see its system calls.
+pub const STATE_TRACE_CALLS: u32 = 1 << 23;
+/// Not work, but state: its tracer lets it go on for one instruction.
+pub const STATE_STEP: u32 = 1 << 24;
+/// Not work, but state: the system call under way has left an event for the tracer.
+pub const STATE_TRACE_EVENT: u32 = 1 << 25;
+/// Bits with which a system call takes the long way ([`crate::syscall::watched`]).
+pub const WATCHED: u32 = STATE_TRACE_CALLS | STATE_TRACE_EVENT | STATE_STEP;
+
+/// Bits that end interruptible waits.
+const INTERRUPTS: u32 = WORK_SIGNAL | WORK_KILLED | WORK_STOP | WORK_TRACE;
 
 const NOT_ENDING: u32 = 256;
 
@@ -117,6 +137,8 @@ pub struct Thread {
     pub io_priority: AtomicU32,
     /// personality(2).
     pub personality: AtomicU32,
+    /// Its side of being traced. Innermost lock.
+    pub trace: SpinLock<Option<Box<Trace>>>,
     /// What restart_syscall(2) goes on with.
     pub restart: SpinLock<Option<Restart>>,
     /// The child that this thread, in vfork(2), waits for.
@@ -191,6 +213,7 @@ impl Thread {
             affinity: AtomicU64::new(u64::MAX),
             io_priority: AtomicU32::new(0),
             personality: AtomicU32::new(0),
+            trace: SpinLock::new(None),
             restart: SpinLock::new(None),
             vfork_wait: SpinLock::new(None),
             vfork: SpinLock::new(None),
@@ -392,7 +415,7 @@ impl Thread {
     /// Whether an interruptible wait is to end.
     #[inline]
     pub fn signal_pending(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & (WORK_SIGNAL | WORK_KILLED | WORK_STOP) != 0
+        self.bits.load(Ordering::Acquire) & INTERRUPTS != 0
     }
 
     /// Whether a killable wait, or a long loop, is to end.
@@ -409,7 +432,7 @@ impl Thread {
         Interruptible {
             future,
             thread: self,
-            wanted: WORK_SIGNAL | WORK_KILLED | WORK_STOP,
+            wanted: INTERRUPTS,
         }
     }
 

@@ -10,6 +10,7 @@ use super::family::Life;
 use super::pid::Pid;
 use super::process::UsageSum;
 use super::table::{self, TaskTable};
+use super::thread::STATE_TRACED;
 use super::{Change, Process, Thread, exit};
 use crate::signal::Signal;
 
@@ -69,6 +70,11 @@ pub fn look(thread: &Thread, which: Which, options: u32) -> Result<Option<Found>
         if !is_wanted(&table, thread, child, which, options) {
             continue;
         }
+        if child.family(&table).tracer.is_some() {
+            // Its tracer is told first.
+            any = true;
+            continue;
+        }
         let life = child.family(&table).life;
         if let Life::Zombie(status) = life {
             if options & WEXITED != 0 {
@@ -78,14 +84,17 @@ pub fn look(thread: &Thread, which: Which, options: u32) -> Result<Option<Found>
             continue;
         }
         any = true;
-        if options & (WSTOPPED | WCONTINUED) == 0 {
+        let traced = child
+            .leader()
+            .is_some_and(|first| first.bits() & STATE_TRACED != 0);
+        if traced || options & (WSTOPPED | WCONTINUED) == 0 {
             continue;
         }
         let mut state = child.signals.lock();
         let news = state.stop.report.filter(|change| match change {
             Change::Stopped(_) => options & WSTOPPED != 0,
             Change::Continued => options & WCONTINUED != 0,
-            Change::Ended(_) => false,
+            Change::Ended(_) | Change::Traced(_) => false,
         });
         if let Some(change) = news {
             if options & WNOWAIT == 0 {
@@ -97,7 +106,11 @@ pub fn look(thread: &Thread, which: Which, options: u32) -> Result<Option<Found>
         }
     }
     let Some((child, change)) = found else {
-        return if any { Ok(None) } else { Err(Errno::ECHILD) };
+        let traced = look_at_tracees(&mut table, thread, which, options, &mut any);
+        return match traced {
+            None if !any => Err(Errno::ECHILD),
+            found => Ok(found),
+        };
     };
     let usage = total(&child);
     if matches!(change, Change::Ended(_)) && options & WNOWAIT == 0 {
@@ -111,6 +124,77 @@ pub fn look(thread: &Thread, which: Which, options: u32) -> Result<Option<Found>
         change,
         usage,
     }))
+}
+
+/// Looks for a tracee that has stopped or ended. Sets `any` if there is one that could be waited for.
+fn look_at_tracees(
+    table: &mut TaskTable,
+    thread: &Thread,
+    which: Which,
+    options: u32,
+    any: &mut bool,
+) -> Option<Found> {
+    let me = thread.process();
+    for tracee in &me.family(table).tracees {
+        let process = tracee.process();
+        let right_one = match which {
+            Which::Any => true,
+            Which::Process(pid) => tracee.tid() == pid,
+            Which::Group(id) => process.family(table).group.id == id,
+        };
+        let own = options & WNOTHREAD == 0
+            || tracee
+                .tracer()
+                .is_some_and(|tracer| core::ptr::eq(&*tracer, thread));
+        if !right_one || !own {
+            continue;
+        }
+        *any = true;
+        let code = tracee.with_stopped(|stopped| {
+            let news = !stopped.reported && !stopped.listening;
+            if news && options & WNOWAIT == 0 {
+                stopped.reported = true;
+            }
+            news.then_some(stopped.code)
+        });
+        if let Some(Some(code)) = code {
+            return Some(Found {
+                pid: tracee.tid(),
+                uid: tracee.with_shared(|shared| shared.cred.uid),
+                change: Change::Traced(code),
+                usage: total(process),
+            });
+        }
+    }
+    let departed = &me.family(table).departed;
+    let at = departed.iter().position(|departed| match which {
+        Which::Any => true,
+        Which::Process(pid) => departed.tid == pid,
+        Which::Group(id) => departed
+            .process
+            .as_ref()
+            .is_some_and(|process| process.family(table).group.id == id),
+    })?;
+    *any = true;
+    if options & WEXITED == 0 {
+        return None;
+    }
+    let found = Found {
+        pid: departed[at].tid,
+        uid: departed[at].uid,
+        change: Change::Ended(departed[at].status),
+        usage: departed[at]
+            .process
+            .as_ref()
+            .map_or(UsageSum::default(), |process| total(process)),
+    };
+    if options & WNOWAIT == 0 {
+        let departed = me.family_mut(table).departed.remove(at);
+        if let Some(process) = departed.process {
+            exit::tell_real_parent(table, &process, departed.status);
+        }
+    }
+    Some(found)
 }
 
 /// What a child and its children used.

@@ -1,5 +1,6 @@
 //! Delivery: what a thread does about its signals on the way to user mode.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -13,8 +14,10 @@ use crate::arch::trap::vector;
 use crate::arch::user::{RESTORE_ALL, SYSCALL, UserRegs};
 use crate::mm::Fault;
 use crate::process::thread::{
-    STATE_STOPPED, WORK_KILLED, WORK_RESTORE_MASK, WORK_SIGNAL, WORK_STOP,
+    STATE_STEP, STATE_STOPPED, STATE_TRACED, WORK_KILLED, WORK_RESTORE_MASK, WORK_SIGNAL,
+    WORK_STOP, WORK_TRACE,
 };
+use crate::process::trace::{regs::FLAG_TRAP, stop};
 use crate::process::{ExitStatus, Thread};
 
 /// Number of restart_syscall(2).
@@ -28,11 +31,18 @@ const SYSCALL_LEN: u64 = 2;
 /// # Context
 /// The thread's own poll; no lock held.
 pub async fn attend(thread: &Arc<Thread>, regs: &mut UserRegs) -> bool {
+    let mut chosen = None;
     loop {
-        match step(thread, regs) {
+        if thread.bits() & WORK_TRACE != 0 {
+            Box::pin(stop::for_interrupt(thread, regs)).await;
+        }
+        match step(thread, regs, chosen.take()) {
             Step::Enter => return true,
             Step::End => return false,
-            Step::Stopped => stopped(thread).await,
+            Step::Stopped => stopped(thread, regs).await,
+            Step::Traced(info) => {
+                chosen = Box::pin(stop::for_signal(thread, regs, info)).await;
+            }
         }
     }
 }
@@ -49,7 +59,10 @@ pub fn exception(thread: &Arc<Thread>, regs: &mut UserRegs) {
     let (signal, code, addr) = match regs.vector {
         vector::DIVIDE => (Signal::SIGFPE, FPE_INTDIV, regs.rip),
         vector::DEBUG => {
-            // Single-stepping stops once; the program's own trap flag stays.
+            if thread.bits() & STATE_STEP != 0 {
+                // The tracer's step is done; a program's own trap flag stays.
+                regs.rflags &= !FLAG_TRAP;
+            }
             (Signal::SIGTRAP, TRAP_TRACE, regs.rip)
         }
         vector::BREAKPOINT => (Signal::SIGTRAP, info::SI_KERNEL, 0),
@@ -117,19 +130,35 @@ enum Step {
     Enter,
     End,
     Stopped,
+    /// A signal that the tracer is to be shown.
+    Traced(SigInfo),
 }
 
-/// Waits while the thread is stopped. A stopped thread wakes for `SIGCONT` and for its end only.
-async fn stopped(thread: &Thread) {
-    core::future::poll_fn(|_| {
+/// Waits while the thread is stopped. A stopped thread wakes for `SIGCONT`, for its end, and for a tracer, which sees
+/// a stop of its own kind.
+async fn stopped(thread: &Arc<Thread>, regs: &mut UserRegs) {
+    loop {
+        core::future::poll_fn(|_| {
+            let bits = thread.bits();
+            if bits & STATE_STOPPED == 0 || bits & (WORK_KILLED | STATE_TRACED) != 0 {
+                core::task::Poll::Ready(())
+            } else {
+                core::task::Poll::Pending
+            }
+        })
+        .await;
         let bits = thread.bits();
         if bits & STATE_STOPPED == 0 || bits & WORK_KILLED != 0 {
-            core::task::Poll::Ready(())
-        } else {
-            core::task::Poll::Pending
+            break;
         }
-    })
-    .await;
+        let signal = thread.process().signals.lock().stop.signal;
+        Box::pin(stop::for_group(
+            thread,
+            regs,
+            signal.unwrap_or(Signal::SIGSTOP),
+        ))
+        .await;
+    }
     thread.clear_bits(STATE_STOPPED);
 }
 
@@ -143,12 +172,16 @@ enum Taken {
     /// A stop signal other than `SIGSTOP`, which an orphaned group ignores.
     MayStop(Signal),
     Handler(SigAction, SigInfo),
+    /// A signal that the tracer is to be shown.
+    Traced(SigInfo),
 }
 
-fn step(thread: &Arc<Thread>, regs: &mut UserRegs) -> Step {
+/// Takes signals; `chosen` is one that the tracer has let through.
+fn step(thread: &Arc<Thread>, regs: &mut UserRegs, mut chosen: Option<SigInfo>) -> Step {
     loop {
-        match take(thread) {
+        match take(thread, chosen.take()) {
             Taken::Nothing => break,
+            Taken::Traced(info) => return Step::Traced(info),
             Taken::End => return Step::End,
             Taken::Stopped { tell_parent } => {
                 if tell_parent {
@@ -192,14 +225,14 @@ fn step(thread: &Arc<Thread>, regs: &mut UserRegs) -> Step {
         thread.clear_bits(WORK_RESTORE_MASK);
         drop(state);
         if thread.has_work() {
-            return step(thread, regs);
+            return step(thread, regs, None);
         }
     }
     Step::Enter
 }
 
-/// Takes signals until one asks for something to be done.
-fn take(thread: &Arc<Thread>) -> Taken {
+/// Takes signals until one asks for something to be done: `chosen` before all others.
+fn take(thread: &Arc<Thread>, mut chosen: Option<SigInfo>) -> Taken {
     let process = thread.process();
     let mut guard = process.signals.lock();
     let state = &mut *guard;
@@ -212,13 +245,24 @@ fn take(thread: &Arc<Thread>) -> Taken {
                 tell_parent: job::take_part(state, thread),
             };
         }
-        let Some(info) = dequeue(state, thread) else {
+        let passed = chosen.take();
+        let Some(info) = passed.or_else(|| dequeue(state, thread)) else {
             refresh(state, thread);
             return Taken::Nothing;
         };
         let Some(signal) = Signal::new(info.signo) else {
             continue;
         };
+        if passed.is_some() {
+            // The tracer may have chosen one that is blocked: it waits in the queue like any other.
+            let signals = thread.signals.get_mut(&mut state.token);
+            if signals.blocked.contains(signal) {
+                signals.pending.push_bare(signal);
+                continue;
+            }
+        } else if thread.bits() & STATE_TRACED != 0 && signal != Signal::SIGKILL {
+            return Taken::Traced(info);
+        }
         let sighand = state.sighand.clone();
         let mut actions = sighand.actions.lock();
         let action = *actions.get(signal);
@@ -354,7 +398,15 @@ fn run_handler(
         (mask, signals.altstack)
     };
     thread.clear_bits(WORK_RESTORE_MASK);
+    let stepping = thread.bits() & STATE_STEP != 0;
+    if stepping {
+        regs.rflags &= !FLAG_TRAP;
+    }
     let disarm = frame::push(thread, regs, action, info, mask, &altstack)?;
+    if stepping {
+        // The step ends in the handler, behind its first instruction.
+        regs.rflags |= FLAG_TRAP;
+    }
     let mut state = thread.process().signals.lock();
     let signals = thread.signals.get_mut(&mut state.token);
     let mut blocked = signals.blocked | action.mask;

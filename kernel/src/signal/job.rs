@@ -7,7 +7,7 @@ use super::info::SigInfo;
 use super::send::{self, Target};
 use super::state::SignalState;
 use super::{SigSet, Signal};
-use crate::process::thread::{STATE_STOPPED, WORK_SIGNAL, WORK_STOP};
+use crate::process::thread::{STATE_STOPPED, STATE_TRACE_STOP, WORK_SIGNAL, WORK_STOP, WORK_TRACE};
 use crate::process::{Change, Process, Thread, table};
 
 /// What sending `signal` does before anybody looks at it: a stop takes back a pending continue, and the other way round;
@@ -43,6 +43,11 @@ fn resume(state: &mut SignalState) -> send::Followup {
     state.stop.continued = true;
     for thread in &state.threads {
         thread.clear_bits(WORK_STOP);
+        if thread.bits() & STATE_TRACE_STOP != 0 && (stopped || stopping) {
+            // A tracer that listens hears of it.
+            thread.set_bits(WORK_TRACE);
+            thread.wake();
+        }
         if thread.bits() & STATE_STOPPED != 0 {
             thread.clear_bits(STATE_STOPPED);
             // It looks again at what is pending before it goes on.

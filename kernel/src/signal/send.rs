@@ -13,7 +13,10 @@ use super::pending::{self, Pushed};
 use super::state::SignalState;
 use super::{DefaultAction, SigAction, SigInfo, SigSet, Signal, job};
 use crate::process::rlimit::Resource;
-use crate::process::thread::{STATE_EXITING, STATE_STOPPED, WORK_KILLED, WORK_SIGNAL, WORK_STOP};
+use crate::process::thread::{
+    STATE_EXITING, STATE_STOPPED, STATE_TRACE_STOP, STATE_TRACED, WORK_KILLED, WORK_SIGNAL,
+    WORK_STOP,
+};
 use crate::process::user::User;
 use crate::process::{Change, ExitStatus, Process, Thread};
 
@@ -83,6 +86,13 @@ pub fn send_locked(target: Target<'_>, signal: Signal, info: &SigInfo) -> Result
         Target::Thread(thread) => thread,
     };
     let followup = job::prepare(&mut state, signal);
+    if state.exit.is_some() && signal == Signal::SIGKILL {
+        // Threads that wait for their tracers before they end wait no longer.
+        for thread in &state.threads {
+            thread.set_bits(WORK_KILLED);
+            thread.wake();
+        }
+    }
     if state.exit.is_some() || is_ignored(&mut state, thread, signal, info.code == SI_KERNEL) {
         return Ok(followup);
     }
@@ -209,9 +219,10 @@ fn account_of(
 }
 
 /// Whether `signal`, sent to a process of which `thread` is a thread, would do nothing. A blocked signal never is: it may
-/// get a handler before it is unblocked.
+/// get a handler before it is unblocked. Nor is one of a traced thread: its tracer is to see it.
 fn is_ignored(state: &mut SignalState, thread: &Thread, signal: Signal, from_kernel: bool) -> bool {
-    if thread.signals.get(&state.token).blocked.contains(signal) {
+    let traced = thread.bits() & STATE_TRACED != 0 && signal != Signal::SIGKILL;
+    if traced || thread.signals.get(&state.token).blocked.contains(signal) {
         return false;
     }
     let action = *state.sighand.actions.lock().get(signal);
@@ -235,6 +246,8 @@ fn complete(state: &mut SignalState, target: Target<'_>, signal: Signal) {
     let fatal = action.handler == super::action::SIG_DFL
         && matches!(signal.default_action(), DefaultAction::Terminate)
         && !(state.unkillable && signal != Signal::SIGKILL)
+        // A tracer looks at it first.
+        && (signal == Signal::SIGKILL || thread.bits() & STATE_TRACED == 0)
         && !blocked;
     if fatal {
         begin_exit(
@@ -289,7 +302,7 @@ fn wants(state: &SignalState, thread: &Thread, signal: Signal) -> bool {
     if signals.blocked.without(signals.awaited).contains(signal) || bits & STATE_EXITING != 0 {
         return false;
     }
-    signal == Signal::SIGKILL || bits & STATE_STOPPED == 0
+    signal == Signal::SIGKILL || bits & (STATE_STOPPED | STATE_TRACE_STOP) == 0
 }
 
 /// Makes all threads of the process leave; the first reason given stands.

@@ -22,6 +22,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod ptrace;
 pub mod rw;
 pub mod signal;
 pub mod signalfd;
@@ -33,6 +34,7 @@ pub mod time;
 pub mod timer;
 pub mod transfer;
 pub mod wait;
+pub mod watched;
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -158,6 +160,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     pipe::CALLS,
     poll::CALLS,
     process::CALLS,
+    ptrace::CALLS,
     rw::CALLS,
     signal::CALLS,
     signalfd::CALLS,

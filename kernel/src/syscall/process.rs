@@ -8,6 +8,7 @@ use fs::file::oflag;
 use fs::namei::{LookupFlags, at};
 use fs::{Cap, Errno, Result};
 
+use super::signal::own_info;
 use super::{Call, Plain, Stop, SysResult};
 use crate::arch::user::USER_END;
 use crate::exec::{self, Vector};
@@ -15,10 +16,14 @@ use crate::process::clone::{self, CloneArgs, flag};
 use crate::process::family::Life;
 use crate::process::process::{TICK_NS, UsageSum};
 use crate::process::rlimit::{Resource, Rlimit};
+use crate::process::trace::{event, stop};
 use crate::process::wait::{
     self, Found, WALL, WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOTHREAD, WNOWAIT, WSTOPPED, Which,
 };
 use crate::process::{Pid, Process, Thread, exit, pidfd, session, table};
+use crate::signal::Signal;
+use crate::signal::info::SI_USER;
+use crate::signal::send::{self, Target};
 use crate::usermem;
 
 /// The calls of this area.
@@ -219,8 +224,10 @@ pub async fn vfork_wait(call: &mut Call<'_>) -> Result<u64> {
     let Some((tid, vfork)) = waiting else {
         return Err(Errno::EINVAL);
     };
+    stop::for_pending_event(call.thread, call.regs).await;
     // A parent that is killed meanwhile does not wait for the child.
     let _ = call.thread.killable(vfork.wait()).await;
+    stop::for_event(call.thread, call.regs, event::VFORK_DONE, tid as u64).await;
     Ok(tid as u64)
 }
 
@@ -273,7 +280,15 @@ pub async fn exec(call: &mut Call<'_>) -> Result<u64> {
         request(call, 0)?
     };
     let thread = call.thread;
+    let old_tid = thread.tid();
     exec::execute(thread, call.regs, request).await?;
+    let seized = thread.link().map(|link| link.seized);
+    let told = stop::for_event(thread, call.regs, event::EXEC, old_tid as u64).await;
+    if !told && seized == Some(false) {
+        // Tracers of old know a new program by this.
+        let info = own_info(call, Some(Signal::SIGTRAP), SI_USER);
+        send::send(Target::Thread(thread), Signal::SIGTRAP, &info)?;
+    }
     Ok(0)
 }
 

@@ -16,7 +16,7 @@ use fs::{Credentials, Errno, Result};
 
 use super::{access, ino};
 use crate::process::family::Life;
-use crate::process::thread::{STATE_STOPPED, STATE_UNINTERRUPTIBLE};
+use crate::process::thread::{STATE_STOPPED, STATE_TRACE_STOP, STATE_UNINTERRUPTIBLE};
 use crate::process::{Pid, Process, Thread, current, table};
 use crate::pseudofs::Entry;
 
@@ -108,7 +108,9 @@ impl Subject {
             return ('Z', "zombie");
         };
         let bits = thread.bits();
-        if bits & STATE_STOPPED != 0 {
+        if bits & STATE_TRACE_STOP != 0 {
+            ('t', "tracing stop")
+        } else if bits & STATE_STOPPED != 0 {
             ('T', "stopped")
         } else if thread.task().is_some_and(|task| task.is_runnable()) {
             ('R', "running")

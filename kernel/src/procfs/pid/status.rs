@@ -9,6 +9,7 @@ use crate::arch::smp;
 use crate::process::rlimit::Resource;
 use crate::process::table;
 use crate::pseudofs::{Out, put};
+use crate::syscall::ptrace;
 
 /// KiB in a page.
 const PAGE_KIB: u64 = 4;
@@ -43,7 +44,12 @@ fn identity(subject: &Subject, out: &mut Out) {
         "State:\t{letter} ({word})\nTgid:\t{tgid}\nNgid:\t0\nPid:\t{}\n",
         subject.id
     );
-    put!(out, "PPid:\t{}\nTracerPid:\t0\n", subject.process.ppid());
+    let tracer = subject.thread.as_ref().map_or(0, |t| ptrace::tracer_pid(t));
+    put!(
+        out,
+        "PPid:\t{}\nTracerPid:\t{tracer}\n",
+        subject.process.ppid()
+    );
     let cred = subject.cred();
     let (real, effective, saved) = (subject.process.uid(), cred.euid, cred.suid);
     put!(out, "Uid:\t{real}\t{effective}\t{saved}\t{}\n", cred.fsuid);

@@ -9,6 +9,7 @@ mod pidfd;
 mod pipes;
 mod process;
 mod procfs;
+mod ptrace;
 mod signals;
 mod sockets;
 mod sysctl;
@@ -43,6 +44,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("pipes", pipes::CASES),
         ("process", process::CASES),
         ("procfs", procfs::CASES),
+        ("ptrace", ptrace::CASES),
         ("signals", signals::CASES),
         ("sockets", sockets::CASES),
         ("sysctl", sysctl::CASES),
