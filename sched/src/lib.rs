@@ -1,35 +1,71 @@
 //! Which of the runnable tasks a CPU runs next, as Linux decides it.
 //!
-//! A [`RunQueue`] is the order of one CPU's runnable tasks over Linux's classes: real-time tasks by priority, fair ones
-//! by weight. It knows nothing of futures, threads or clocks: it is told the time, and what it orders is a value `T` of
-//! the caller's that travels in a [`Node`].
+//! A [`RunQueue`] is the order of one CPU's runnable tasks over Linux's classes: stop, deadline, real-time, fair, idle. It
+//! knows nothing of futures, threads or clocks: it is told the time, and what it orders is a value `T` of the caller's that
+//! travels in a [`Node`].
 //!
-//! A node is owned: by the run queue while its task waits to run, by the caller while it runs or sleeps. So moving a
-//! task in and out allocates nothing and needs no unsafe code: the node is the tree's own link.
+//! A node is owned: by the run queue while its task runs or waits to run, by the caller while it sleeps. So moving a task in
+//! and out allocates nothing and needs no unsafe code: the node is the tree's own link. What is on the path of a switch
+//! neither allocates nor divides by 128 bits.
+//!
+//! ```
+//! use sched::{Node, Outcome, Policy, RunQueue, Wake};
+//!
+//! let mut queue = RunQueue::new();
+//! queue.enqueue(Node::new(Policy::default()), "editor", Wake::New, 0);
+//! queue.enqueue(Node::new(Policy::Normal { nice: 19 }), "build", Wake::New, 0);
+//! assert_eq!(queue.pick(0), Some("editor"));
+//!
+//! // A real-time task wakes: the running one is to make way.
+//! let audio = Node::new(Policy::Fifo { priority: 50 });
+//! assert!(queue.enqueue(audio, "audio", Wake::Event, 1_000_000));
+//! let editor = queue.end_turn(Outcome::Preempted, 1_000_000);
+//! queue.requeue(editor, "editor", Outcome::Preempted, 1_000_000);
+//! assert_eq!(queue.pick(1_000_000), Some("audio"));
+//!
+//! // It sleeps: its node is the caller's until it wakes again.
+//! let _audio = queue.end_turn(Outcome::Sleeps, 1_200_000);
+//! // The editor has had a millisecond and the build, though it counts 15 to the editor's 1024, nothing yet.
+//! assert_eq!(queue.pick(1_200_000), Some("build"));
+//! // When to look again: here when the build's slice is over. A throttled task would set `next_event`.
+//! assert!(queue.slice_left_ns().is_some());
+//! assert_eq!(queue.next_event(), u64::MAX);
+//! ```
 //!
 //! | to read | is in |
 //! |---|---|
 //! | what a task's scheduling attributes are | [`policy`] |
+//! | the class interface and their order | [`class`], [`runqueue`] |
+//! | deadline tasks: EDF, constant bandwidth, admission, reclaiming | [`dl`] |
+//! | FIFO and round-robin tasks, and how much they may use | [`rt`] |
+//! | fair tasks: vruntime, lag, deadline (EEVDF); groups, bandwidth | [`fair`] |
+//! | load and utilisation of late | [`pelt`] |
 //! | weights of nice levels | [`weight`] |
-//! | the class interface and their order | [`runqueue`] |
-//! | fair tasks: vruntime, lag, deadline (EEVDF) | [`fair`] |
-//! | FIFO and round-robin tasks | [`rt`] |
-//! | the ordered tree all of them stand on | [`tree`] |
+//! | priority inheritance | [`pi`] |
+//! | the ordered tree most of them stand on | [`tree`] |
 //!
-//! What this crate is not: it does not block, wake, switch or migrate. Every method is called by the CPU that owns the
-//! queue, with preemption off.
+//! What this crate is not: it does not block, wake or switch. Every method is called by the CPU that owns the queue, with
+//! preemption off. What another CPU wants changed comes to the owner as a message.
 #![no_std]
 
 extern crate alloc;
 
+pub mod class;
+pub mod dl;
 pub mod fair;
+pub mod fifo;
 pub mod node;
+pub mod pelt;
+pub mod pi;
 pub mod policy;
 pub mod rt;
 pub mod runqueue;
 pub mod tree;
 pub mod weight;
 
+pub use class::{Class, Classes};
+pub use fair::{Group, GroupId};
 pub use node::Node;
+pub use pi::Boost;
 pub use policy::Policy;
 pub use runqueue::{Outcome, RunQueue, Wake};

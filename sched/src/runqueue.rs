@@ -1,10 +1,11 @@
 //! One CPU's run queue: the classes in their order.
 
 use alloc::boxed::Box;
+use core::marker::PhantomData;
 
+use crate::class::{Class, Classes, Linux};
 use crate::node::Node;
 use crate::policy::Policy;
-use crate::{fair, rt};
 
 /// Why a task becomes runnable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,214 +16,448 @@ pub enum Wake {
     Event,
     /// It comes from another CPU's queue.
     Migrated,
+    /// It was runnable, and has changed its attributes.
+    Changed {
+        /// Its priority was lowered: among its new equals it comes first.
+        lowered: bool,
+    },
 }
 
-/// How the turn of a task that is still runnable ended.
+/// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Another was to run first, or its slice was over.
     Preempted,
     /// It gave the CPU away by `sched_yield(2)`.
     Yielded,
+    /// It waits for something.
+    Sleeps,
+    /// It goes to another CPU's queue, or to another class.
+    Leaves,
 }
 
-/// The runnable tasks of one CPU but for the running one, in the order in which they are to run.
+/// The runnable tasks of one CPU in the order in which they are to run, by the classes `C`.
 ///
 /// Owner CPU only, with preemption off. Times are in ns of one monotonic clock.
 #[derive(Debug)]
-pub struct RunQueue<T> {
-    rt: rt::Queue<T>,
-    fair: fair::Queue<T>,
-    /// A fair task that has just yielded while others waited. It joins them once one of them was picked, so that a yield
-    /// gives way, and between two tasks moves no tree about.
-    yielded: Option<Box<Node<T>>>,
+pub struct RunQueue<T, C = Linux<T>> {
+    pub(crate) classes: C,
+    /// The task that runs. Its handle is with the caller.
+    current: Option<Box<Node<T>>>,
+    /// Tasks that wait in other classes than the common one, throttled or not: mostly none, and then nobody asks them.
+    rare: usize,
     /// When the running task was last charged.
     charged_at: u64,
-    /// The running task's round-robin slice ran out: it goes to the tail.
-    slice_over: bool,
+    /// No class has anything to do for time alone before then.
+    next_event: u64,
+    items: PhantomData<T>,
 }
 
-impl<T> Default for RunQueue<T> {
+impl<T, C: Default> Default for RunQueue<T, C> {
     fn default() -> Self {
         Self {
-            rt: rt::Queue::default(),
-            fair: fair::Queue::default(),
-            yielded: None,
+            classes: C::default(),
+            current: None,
+            rare: 0,
             charged_at: 0,
-            slice_over: false,
+            next_event: u64::MAX,
+            items: PhantomData,
         }
     }
 }
 
 impl<T> RunQueue<T> {
-    /// An empty queue.
+    /// An empty queue of Linux's classes.
     pub fn new() -> Self {
         Self::default()
     }
+}
 
-    /// Tasks that wait to run.
-    pub fn len(&self) -> usize {
-        self.rt.len() + self.fair.len() + usize::from(self.yielded.is_some())
+impl<T, C: Classes<T>> RunQueue<T, C> {
+    #[inline(always)]
+    fn is_common(node: &Node<T>) -> bool {
+        C::Common::takes(&node.policy)
     }
 
-    /// Whether nothing waits to run.
+    /// Calls `f` with the class of `policy`.
+    fn with<R>(&mut self, policy: Policy, mut f: impl FnMut(&mut dyn Class<T>) -> R) -> R {
+        match self.classes.with(&policy, &mut f) {
+            Some(result) => result,
+            None => panic!("no class takes {policy:?}"),
+        }
+    }
+
+    /// Tasks that wait to run and may; the running one is not among them.
+    #[inline]
+    pub fn len(&self) -> usize {
+        if self.rare == 0 {
+            return self.classes.common().len();
+        }
+        self.len_of_all()
+    }
+
+    #[cold]
+    fn len_of_all(&self) -> usize {
+        let mut sum = 0;
+        self.classes.find_ref::<()>(&mut |class| {
+            sum += class.len();
+            None
+        });
+        sum
+    }
+
+    /// Whether nothing waits that may run.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.fair.is_empty() && self.rt.is_empty() && self.yielded.is_none()
+        self.classes.common().is_empty() && (self.rare == 0 || self.rest_is_empty())
     }
 
-    /// Adds a task that has become runnable. `running` is the node of the task that runs now, if one does; it is
-    /// charged first, so that the newcomer is placed against the present. Whether the running task is to make way.
-    pub fn enqueue(
-        &mut self,
-        mut node: Box<Node<T>>,
-        item: T,
-        why: Wake,
-        running: Option<&mut Node<T>>,
-        now: u64,
-    ) -> bool {
-        self.settle_yielded();
-        let running = match running {
-            Some(r) => {
-                self.charge(r, now);
-                Some(&*r)
-            }
-            None => None,
-        };
-        node.item = Some(item);
-        if node.policy.is_realtime() {
-            self.rt.insert(node, false);
-        } else {
-            self.fair.place(
-                &mut node,
-                running.filter(|r| !r.policy.is_realtime()),
-                why == Wake::New,
-            );
-            self.fair.insert(node);
-        }
-        running.is_some_and(|r| {
-            self.should_preempt(r) || (!r.policy.is_realtime() && self.fair.preempts(r))
-        })
+    #[cold]
+    fn rest_is_empty(&self) -> bool {
+        !self.classes.waits_above(C::LEN)
     }
 
-    /// Takes the task that is to run next, and starts its turn.
-    #[inline(always)]
-    pub fn pick(&mut self, now: u64) -> Option<(Box<Node<T>>, T)> {
-        let mut node = match self.rt.take_next() {
-            Some(node) => node,
-            None => match self.fair.take_next() {
-                Some(node) => node,
-                None => self.yielded.take()?,
-            },
-        };
-        self.settle_yielded();
-        self.charged_at = now;
-        self.slice_over = false;
-        let item = node.item.take().expect("a queued node carries its item");
-        Some((node, item))
+    /// The task that runs.
+    pub fn current(&self) -> Option<&Node<T>> {
+        self.current.as_deref()
     }
 
-    /// Ends a turn: charges the task, and where it now `sleeps` notes by how much it was ahead or behind.
-    /// A task that does not sleep is [requeued](Self::requeue) next.
-    #[inline(always)]
-    pub fn end_turn(&mut self, node: &mut Node<T>, sleeps: bool, now: u64) {
-        self.charge(node, now);
-        if sleeps && !node.policy.is_realtime() {
-            self.fair.leave(node);
-        }
-    }
-
-    /// Puts a task whose turn ended, but which is still runnable, back into the order.
-    #[inline(always)]
-    pub fn requeue(&mut self, mut node: Box<Node<T>>, item: T, outcome: Outcome) {
-        node.item = Some(item);
-        if node.policy.is_realtime() {
-            let to_head = outcome == Outcome::Preempted && !self.slice_over;
-            self.requeue_realtime(node, to_head);
-        } else {
-            if outcome == Outcome::Yielded {
-                // Renounce what is left of the slice: the deadline moves one slice on, as Linux's yield does.
-                node.fair.deadline = node
-                    .fair
-                    .deadline
-                    .wrapping_add(node.weight.scale(fair::SLICE_NS));
-                if !self.fair.is_empty() {
-                    self.settle_yielded();
-                    self.yielded = Some(node);
-                    return;
+    /// Adds a task that has become runnable. The running task is charged first, so that the newcomer is placed against
+    /// the present. Whether the running task is to make way.
+    pub fn enqueue(&mut self, mut node: Box<Node<T>>, item: T, why: Wake, now: u64) -> bool {
+        self.charge(now);
+        give(&mut node, item);
+        let current = self.current.as_deref_mut();
+        if Self::is_common(&node) && current.as_ref().is_none_or(|c| Self::is_common(c)) {
+            let class = self.classes.common_mut();
+            let preempts = match current {
+                Some(current) => {
+                    class.enqueue(node, why, Some(&mut *current), now);
+                    class.preempts(current)
                 }
-            }
-            self.fair.insert(node);
+                None => {
+                    class.enqueue(node, why, None, now);
+                    false
+                }
+            };
+            return preempts || (self.rare > 0 && self.waits_above());
         }
+        self.enqueue_any(node, why, now)
     }
 
-    /// Lets the task that yielded wait with the others.
-    #[inline]
-    fn settle_yielded(&mut self) {
-        if let Some(node) = self.yielded.take() {
-            self.fair.insert(node);
+    #[cold]
+    fn enqueue_any(&mut self, node: Box<Node<T>>, why: Wake, now: u64) -> bool {
+        self.rare += usize::from(!Self::is_common(&node));
+        let (policy, mut node) = (node.policy, Some(node));
+        let rank = C::rank(&policy);
+        let mut current = self.current.take();
+        let mut peer = current
+            .as_deref_mut()
+            .filter(|c| C::rank(&c.policy) == rank);
+        let preempts = self.with(policy, |class| {
+            if let Some(node) = node.take() {
+                class.enqueue(node, why, peer.as_deref_mut(), now);
+            }
+            peer.as_deref().is_some_and(|c| class.preempts(c))
+        });
+        self.current = current;
+        self.note_event();
+        preempts || self.waits_above()
+    }
+
+    /// Whether a task waits whose class comes before that of the running task.
+    #[cold]
+    fn waits_above(&self) -> bool {
+        let rank = |c: &Node<T>| C::rank(&c.policy).unwrap_or(C::LEN);
+        self.current()
+            .is_some_and(|c| self.classes.waits_above(rank(c)))
+    }
+
+    /// Takes the task that is to run next, and starts its turn; `None` where the CPU is to idle.
+    #[inline(always)]
+    pub fn pick(&mut self, now: u64) -> Option<T> {
+        debug_assert!(self.current.is_none(), "a turn ends before the next begins");
+        if now >= self.next_event {
+            self.advance(now);
+        }
+        let mut node = match self.rare {
+            0 => self.classes.common_mut().pick(now)?,
+            _ => self.pick_any(now)?,
+        };
+        self.charged_at = now;
+        node.turn_over = false;
+        let item = node.item.take().expect("a queued node carries its item");
+        self.current = Some(node);
+        Some(item)
+    }
+
+    #[cold]
+    fn pick_any(&mut self, now: u64) -> Option<Box<Node<T>>> {
+        let node = self.classes.find(&mut |class| class.pick(now))?;
+        self.rare -= usize::from(!Self::is_common(&node));
+        Some(node)
+    }
+
+    /// Ends the turn of the running task and gives its node to the caller. After [`Preempted`](Outcome::Preempted) and
+    /// [`Yielded`](Outcome::Yielded) it is [requeued](Self::requeue) next.
+    ///
+    /// # Panics
+    /// When no task runs.
+    #[inline(always)]
+    pub fn end_turn(&mut self, outcome: Outcome, now: u64) -> Box<Node<T>> {
+        self.charge(now);
+        let mut node = self.current.take().expect("a turn ends that has begun");
+        if matches!(outcome, Outcome::Sleeps | Outcome::Leaves) {
+            self.leave(&mut node, outcome, now);
+        }
+        node
+    }
+
+    /// Notes that a task whose turn has ended is not runnable here any more.
+    #[inline(always)]
+    pub fn leave(&mut self, node: &mut Node<T>, outcome: Outcome, now: u64) {
+        if Self::is_common(node) {
+            self.classes.common_mut().sleep(node, outcome, now);
+        } else {
+            self.leave_any(node, outcome, now);
         }
     }
 
     #[cold]
-    fn requeue_realtime(&mut self, node: Box<Node<T>>, to_head: bool) {
-        self.rt.insert(node, to_head);
+    fn leave_any(&mut self, node: &mut Node<T>, outcome: Outcome, now: u64) {
+        self.with(node.policy, |class| class.sleep(node, outcome, now));
+    }
+
+    /// Puts a task whose turn ended, but which is still runnable, back into the order.
+    #[inline(always)]
+    pub fn requeue(&mut self, mut node: Box<Node<T>>, item: T, outcome: Outcome, now: u64) {
+        give(&mut node, item);
+        if Self::is_common(&node) {
+            self.classes.common_mut().requeue(node, outcome, now);
+        } else {
+            self.requeue_any(node, outcome, now);
+        }
+    }
+
+    #[cold]
+    fn requeue_any(&mut self, node: Box<Node<T>>, outcome: Outcome, now: u64) {
+        self.rare += 1;
+        let (policy, mut node) = (node.policy, Some(node));
+        self.with(policy, |class| {
+            if let Some(node) = node.take() {
+                class.requeue(node, outcome, now);
+            }
+        });
+        self.note_event();
     }
 
     /// Charges the running task for the time since it was last charged.
     #[inline(always)]
-    pub fn charge(&mut self, running: &mut Node<T>, now: u64) {
+    pub fn charge(&mut self, now: u64) {
+        let Some(current) = self.current.as_deref_mut() else {
+            return;
+        };
         let delta = now.saturating_sub(self.charged_at);
         self.charged_at = now;
-        running.sum_exec_ns += delta;
-        let over = if running.policy.is_realtime() {
-            self.rt.charge(running, delta)
-        } else {
-            fair::Queue::charge(running, delta)
-        };
-        self.slice_over |= over;
-    }
-
-    /// Whether the running task is to make way for one of a higher class or priority, or because its slice is over and
-    /// others wait. Within its slice a fair task makes way only to a newcomer, see [`enqueue`](Self::enqueue). Charge
-    /// first.
-    pub fn should_preempt(&self, running: &Node<T>) -> bool {
-        let top = self.rt.top_priority();
-        if running.policy.is_realtime() {
-            return top > running.policy.priority()
-                || (self.slice_over && top == running.policy.priority());
-        }
-        top > 0 || (!self.fair.is_empty() && self.slice_over)
-    }
-
-    /// Nanoseconds after which the running task's slice is over; `None` while nobody would run instead.
-    pub fn slice_left_ns(&self, running: &Node<T>) -> Option<u64> {
-        match running.policy {
-            Policy::Fifo { .. } => None,
-            Policy::RoundRobin { priority } => {
-                (self.rt.top_priority() >= priority).then_some(running.rt.slice_ns)
+        current.sum_exec_ns += delta;
+        if Self::is_common(current) {
+            self.classes.common_mut().charge(current, delta, now);
+            if current.turn_over {
+                self.note_event();
             }
-            _ if self.is_empty() => None,
-            _ => Some(fair::Queue::slice_left_ns(running).max(1)),
+        } else {
+            self.charge_any(delta, now);
         }
     }
 
-    /// Takes some waiting task that `matches`: to change its attributes, or to move it to another CPU.
+    #[cold]
+    fn charge_any(&mut self, delta: u64, now: u64) {
+        if let Some(mut current) = self.current.take() {
+            self.with(current.policy, |class| {
+                class.charge(&mut current, delta, now);
+            });
+            self.current = Some(current);
+        }
+        self.note_event();
+    }
+
+    /// A budget may be spent, and wait for time to pass.
+    #[cold]
+    fn note_event(&mut self) {
+        let mut next = u64::MAX;
+        self.classes.find_ref::<()>(&mut |class| {
+            next = class.next_event().min(next);
+            None
+        });
+        self.next_event = next;
+    }
+
+    /// Whether the running task is to make way for one of a higher class, or in its own class because its slice is over or
+    /// its budget spent. Within its slice a task makes way only to a newcomer, see [`enqueue`](Self::enqueue).
+    /// [Charge](Self::charge) first.
+    pub fn should_preempt(&self) -> bool {
+        let Some(current) = self.current.as_deref() else {
+            return !self.is_empty();
+        };
+        if self.rare > 0 && self.waits_above() {
+            return true;
+        }
+        self.classes
+            .with_ref(&current.policy, &mut |class| class.turn_over(current))
+            .unwrap_or(false)
+    }
+
+    /// Charges the running task, does what time has made due, and says whether the running task is to make way: what a
+    /// timer interrupt calls.
+    pub fn tick(&mut self, now: u64) -> bool {
+        self.charge(now);
+        if now >= self.next_event {
+            self.advance(now);
+        }
+        self.should_preempt()
+    }
+
+    /// Nanoseconds after which the running task is to make way if nothing else happens, for a precise timer; `None` where
+    /// it may go on for ever.
+    pub fn slice_left_ns(&self) -> Option<u64> {
+        let current = self.current.as_deref()?;
+        self.classes
+            .with_ref(&current.policy, &mut |class| class.slice_left_ns(current))?
+    }
+
+    /// When [`tick`](Self::tick) or [`pick`](Self::pick) is to be called because time alone makes a throttled task
+    /// runnable; `u64::MAX` for never.
+    #[inline]
+    pub fn next_event(&self) -> u64 {
+        self.next_event
+    }
+
+    /// Does what is due by `now`.
+    #[cold]
+    pub fn advance(&mut self, now: u64) {
+        let Self {
+            classes, current, ..
+        } = self;
+        let rank = current.as_deref().and_then(|c| C::rank(&c.policy));
+        let mut at = 0;
+        classes.find::<()>(&mut |class| {
+            let current = current.as_deref_mut().filter(|_| rank == Some(at));
+            class.advance(current, now);
+            at += 1;
+            None
+        });
+        self.note_event();
+    }
+
+    /// What `sched_rr_get_interval(2)` answers for a task of this CPU, in ns.
+    pub fn interval_ns(&self, node: &Node<T>) -> u64 {
+        self.classes
+            .with_ref(&node.policy, &mut |class| class.interval_ns(node))
+            .unwrap_or(0)
+    }
+
+    /// Takes some waiting task that `matches`: to move it to another CPU. Looks at each in turn.
     pub fn take_where(
         &mut self,
-        matches: impl Fn(&T, &Node<T>) -> bool,
+        mut matches: impl FnMut(&T, &Node<T>) -> bool,
+        now: u64,
     ) -> Option<(Box<Node<T>>, T)> {
-        self.settle_yielded();
-        let hit = |n: &Node<T>| n.item.as_ref().is_some_and(|item| matches(item, n));
-        let mut node = match self.rt.take_where(hit) {
-            Some(node) => node,
-            None => {
-                let mut node = self.fair.take_where(hit)?;
-                self.fair.leave(&mut node);
-                node
-            }
-        };
+        let mut hit = |n: &Node<T>| n.item.as_ref().is_some_and(|item| matches(item, n));
+        let current = self.current.as_deref();
+        let mut node = self
+            .classes
+            .find(&mut |class| class.take_where(&mut hit, current, now))?;
+        self.rare -= usize::from(!Self::is_common(&node));
         let item = node.item.take()?;
         Some((node, item))
+    }
+
+    /// Calls `f` for every waiting task.
+    pub fn for_each(&self, mut f: impl FnMut(&T, &Node<T>)) {
+        let mut visit = |n: &Node<T>| {
+            if let Some(item) = &n.item {
+                f(item, n);
+            }
+        };
+        self.classes.find_ref::<()>(&mut |class| {
+            class.for_each(&mut visit);
+            None
+        });
+    }
+
+    /// Changes the attributes (`f`) of a waiting task that `matches`. Whether the running task is to make way; `None` if no
+    /// such task waits here.
+    pub fn change(
+        &mut self,
+        matches: impl FnMut(&T, &Node<T>) -> bool,
+        f: impl FnOnce(&mut Node<T>),
+        now: u64,
+    ) -> Option<bool> {
+        self.charge(now);
+        let (mut node, item) = self.take_where(matches, now)?;
+        let before = node.policy.kernel_priority();
+        f(&mut node);
+        let lowered = node.policy.kernel_priority() > before;
+        Some(self.enqueue(node, item, Wake::Changed { lowered }, now))
+    }
+
+    /// Changes the attributes (`f`) of the running task. Whether it is to make way.
+    pub fn change_current(&mut self, f: impl FnOnce(&mut Node<T>), now: u64) -> bool {
+        self.charge(now);
+        let Some(mut node) = self.current.take() else {
+            return false;
+        };
+        let before = node.policy.kernel_priority();
+        self.leave(&mut node, Outcome::Leaves, now);
+        f(&mut node);
+        let lowered = node.policy.kernel_priority() > before;
+        let why = Wake::Changed { lowered };
+        let preempts = self.with(node.policy, |class| {
+            class.resume(&mut node, why, now);
+            class.preempts(&node)
+        });
+        self.current = Some(node);
+        preempts || self.waits_above()
+    }
+}
+
+/// Lets a node that goes into a queue carry its item.
+#[inline(always)]
+fn give<T>(node: &mut Node<T>, item: T) {
+    let before = node.item.replace(item);
+    debug_assert!(before.is_none(), "a node is in one queue");
+    // It was `None`; nothing is to be dropped, and the compiler need not look.
+    core::mem::forget(before);
+}
+
+impl<T> RunQueue<T, Linux<T>> {
+    /// The fair class, for its groups and averages.
+    pub fn fair(&self) -> &crate::fair::Fair<T> {
+        &self.classes.common
+    }
+
+    /// As [`fair`](Self::fair), to change.
+    pub fn fair_mut(&mut self) -> &mut crate::fair::Fair<T> {
+        &mut self.classes.common
+    }
+
+    /// The real-time class, for its bandwidth.
+    pub fn realtime(&self) -> &crate::rt::Realtime<T> {
+        &self.classes.above.rest.rest.first
+    }
+
+    /// As [`realtime`](Self::realtime), to change.
+    pub fn realtime_mut(&mut self) -> &mut crate::rt::Realtime<T> {
+        &mut self.classes.above.rest.rest.first
+    }
+
+    /// The deadline class, for its bandwidth.
+    pub fn deadline(&self) -> &crate::dl::Deadline<T> {
+        &self.classes.above.rest.first
+    }
+
+    /// As [`deadline`](Self::deadline), to change.
+    pub fn deadline_mut(&mut self) -> &mut crate::dl::Deadline<T> {
+        &mut self.classes.above.rest.first
     }
 }

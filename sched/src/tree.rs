@@ -172,11 +172,14 @@ impl<T> Tree<T> {
     }
 
     /// Takes some node for which `matches` holds, looking at each in turn.
-    pub fn remove_where(&mut self, matches: impl Fn(&Node<T>) -> bool) -> Option<Box<Node<T>>> {
+    pub fn remove_where(
+        &mut self,
+        mut matches: impl FnMut(&Node<T>) -> bool,
+    ) -> Option<Box<Node<T>>> {
         if matches(self.first()?) {
             return self.pop_first();
         }
-        let key = find(self.root.as_deref(), &matches)?;
+        let key = find(self.root.as_deref(), &mut matches)?;
         self.remove(key)
     }
 
@@ -197,7 +200,7 @@ fn walk<T>(at: Option<&Node<T>>, f: &mut impl FnMut(&Node<T>)) {
     }
 }
 
-fn find<T>(at: Option<&Node<T>>, matches: &impl Fn(&Node<T>) -> bool) -> Option<Key> {
+fn find<T>(at: Option<&Node<T>>, matches: &mut impl FnMut(&Node<T>) -> bool) -> Option<Key> {
     let node = at?;
     if matches(node) {
         return Some(node.key);

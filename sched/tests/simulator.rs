@@ -8,7 +8,8 @@ type Entry = (Box<Node<usize>>, usize);
 struct Cpu {
     queue: RunQueue<usize>,
     now: u64,
-    running: Option<Entry>,
+    /// The handle of the task that runs; its node is with the queue.
+    running: Option<usize>,
     ran: Vec<u64>,
 }
 
@@ -27,13 +28,8 @@ impl Cpu {
     }
 
     fn wake(&mut self, node: Box<Node<usize>>, id: usize, why: Wake) {
-        let running = self.running.as_mut().map(|(n, _)| &mut **n);
-        if self.queue.enqueue(node, id, why, running, self.now) {
-            let (node, id) = self
-                .running
-                .take()
-                .expect("only a running task is preempted");
-            self.put(node, id, Outcome::Preempted);
+        if self.queue.enqueue(node, id, why, self.now) {
+            self.put(Outcome::Preempted);
         }
     }
 
@@ -42,29 +38,28 @@ impl Cpu {
         let end = self.now + ns;
         while self.now < end {
             self.dispatch();
-            let Some((node, id)) = &mut self.running else {
+            let Some(id) = self.running else {
                 self.now = end;
                 return;
             };
             let step = self
                 .queue
-                .slice_left_ns(node)
+                .slice_left_ns()
                 .unwrap_or(u64::MAX)
                 .min(end - self.now);
             self.now += step;
-            self.ran[*id] += step;
-            self.queue.charge(node, self.now);
-            if self.queue.should_preempt(node) {
-                let (node, id) = self.running.take().expect("it was just running");
-                self.put(node, id, Outcome::Preempted);
-                self.running = self.queue.pick(self.now);
+            self.ran[id] += step;
+            if self.queue.tick(self.now) {
+                self.put(Outcome::Preempted);
+                self.dispatch();
             }
         }
     }
 
-    fn put(&mut self, mut node: Box<Node<usize>>, id: usize, outcome: Outcome) {
-        self.queue.end_turn(&mut node, false, self.now);
-        self.queue.requeue(node, id, outcome);
+    fn put(&mut self, outcome: Outcome) {
+        let id = self.running.take().expect("a turn ends that has begun");
+        let node = self.queue.end_turn(outcome, self.now);
+        self.queue.requeue(node, id, outcome, self.now);
     }
 
     fn dispatch(&mut self) {
@@ -74,9 +69,8 @@ impl Cpu {
     }
 
     fn sleep_running(&mut self) -> Entry {
-        let (mut node, id) = self.running.take().expect("a task runs");
-        self.queue.end_turn(&mut node, true, self.now);
-        (node, id)
+        let id = self.running.take().expect("a task runs");
+        (self.queue.end_turn(Outcome::Sleeps, self.now), id)
     }
 }
 
@@ -135,7 +129,7 @@ fn a_sleeper_is_served_soon_and_gains_nothing_by_sleeping() {
     for _ in 0..2000 {
         match sleeper.take() {
             Some((node, id)) => cpu.wake(node, id, Wake::Event),
-            None if matches!(cpu.running, Some((_, 0))) => sleeper = Some(cpu.sleep_running()),
+            None if matches!(cpu.running, Some(0)) => sleeper = Some(cpu.sleep_running()),
             None => {}
         }
         cpu.run(1_700_000);
@@ -159,6 +153,9 @@ fn realtime_runs_before_fair_and_by_priority() {
         Policy::Fifo { priority: 10 },
         Policy::Fifo { priority: 20 },
     ]);
+    cpu.queue
+        .realtime_mut()
+        .set_bandwidth(sched::rt::bandwidth::UNLIMITED, SECOND);
     cpu.run(SECOND);
     assert_eq!(cpu.ran, [0, 0, SECOND]);
     let high = cpu.sleep_running();
@@ -174,7 +171,7 @@ fn realtime_runs_before_fair_and_by_priority() {
     cpu.dispatch();
     cpu.sleep_running();
     cpu.run(1000);
-    assert!(matches!(cpu.running, Some((_, 1))));
+    assert!(matches!(cpu.running, Some(1)));
 }
 
 #[test]
@@ -193,10 +190,10 @@ fn yield_lets_the_other_run() {
     let mut last = usize::MAX;
     for _ in 0..10 {
         cpu.dispatch();
-        let (node, id) = cpu.running.take().expect("a task runs");
+        let id = cpu.running.expect("a task runs");
         assert_ne!(id, last);
         last = id;
-        cpu.put(node, id, Outcome::Yielded);
+        cpu.put(Outcome::Yielded);
         cpu.run(1000);
     }
 }
@@ -208,7 +205,7 @@ fn a_waiting_task_can_be_taken_out_by_its_handle() {
     assert_eq!(cpu.queue.len(), 2);
     let (node, id) = cpu
         .queue
-        .take_where(|item, _| *item == 2)
+        .take_where(|item, _| *item == 2, cpu.now)
         .expect("task 2 waits");
     assert_eq!((id, cpu.queue.len()), (2, 1));
     cpu.wake(node, id, Wake::Migrated);

@@ -24,6 +24,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use executor::cpu::{self, CpuOwned};
+use executor::time::{HrTimer, Instant};
 use executor::{Executor, Hooks, TaskTag};
 
 use crate::arch::{self, percpu};
@@ -35,6 +36,8 @@ use order::Order;
 pub struct CpuTasks {
     executor: Executor<Order>,
     tick: tick::Tick,
+    /// Runs out when a throttled task may run again.
+    event: HrTimer,
     /// The address space that CR3 holds; `None` for the kernel's own table. Kernel tasks run on whatever is loaded.
     space: CpuOwned<Option<Arc<AddressSpace>>>,
 }
@@ -44,6 +47,7 @@ pub fn init() {
     let tasks = Box::leak(Box::new(CpuTasks {
         executor: Executor::new(Order::default()),
         tick: tick::Tick::new(),
+        event: HrTimer::new(on_event),
         space: CpuOwned::new(None),
     }));
     percpu::this()
@@ -93,6 +97,26 @@ fn idle(tasks: &CpuTasks) {
     } else {
         x86_64::instructions::interrupts::enable();
     }
+}
+
+/// Lets this CPU's loop pick again at `at` (ns), whatever it does then; `u64::MAX` for never.
+///
+/// # Context
+/// This CPU's loop.
+#[cold]
+fn wake_at(at: u64) {
+    let event = &this().event;
+    if at == u64::MAX {
+        event.cancel();
+    } else {
+        event.arm(Instant::from_ns(at));
+    }
+}
+
+/// Context: timer interrupt, on the CPU whose loop asked for it.
+fn on_event(_: Instant) -> Option<Instant> {
+    cpu::set_need_resched();
+    None
 }
 
 /// Whether the task that is being polled should come back to the loop.

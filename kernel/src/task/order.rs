@@ -27,14 +27,14 @@ impl Default for Entity {
 #[derive(Default)]
 pub struct Order {
     queue: RunQueue<Runnable<Order>>,
-    /// The entry of the task that is being polled.
-    running: Option<Box<Node<Runnable<Order>>>>,
+    /// What the timer of throttled tasks is set to, and one; 0 when it is not set.
+    event_at: u64,
 }
 
 impl Order {
     /// Tasks that could run at this moment, the polled one included.
     pub fn runnable(&self) -> usize {
-        self.queue.len() + usize::from(self.running.is_some())
+        self.queue.len() + usize::from(self.queue.current().is_some())
     }
 }
 
@@ -57,9 +57,7 @@ impl Order {
             }
             _ => Wake::Event,
         };
-        let preempts =
-            self.queue
-                .enqueue(node, task, why, self.running.as_deref_mut(), now.as_ns());
+        let preempts = self.queue.enqueue(node, task, why, now.as_ns());
         self.note_waiting();
         preempts
     }
@@ -77,9 +75,17 @@ impl Order {
         percpu::this().asked.load(Ordering::Relaxed) != 0
     }
 
+    /// Sets the timer to when a throttled task may run again.
+    #[cold]
+    fn set_event(&mut self) {
+        let at = self.queue.next_event();
+        self.event_at = at.wrapping_add(1);
+        super::wake_at(at);
+    }
+
     /// Gives each CPU that asked a waiting task that may run there, and keeps `least`.
     #[cold]
-    fn give(&mut self, least: usize) {
+    fn give(&mut self, least: usize, now: Instant) {
         let asked = percpu::this().asked.swap(0, Ordering::AcqRel);
         for cpu in place::bits(asked) {
             if self.queue.len() <= least {
@@ -89,7 +95,8 @@ impl Order {
                 Thread::of_tag(task.tag())
                     .is_some_and(|thread| thread.affinity.load(Ordering::Relaxed) & 1 << cpu != 0)
             };
-            let Some((node, mut task)) = self.queue.take_where(|task, _| may_go(task)) else {
+            let Some((node, mut task)) = self.queue.take_where(|task, _| may_go(task), now.as_ns())
+            else {
                 continue;
             };
             task.entity_mut().0 = Some(node);
@@ -120,7 +127,7 @@ impl Policy for Order {
             EnqueueKind::Preempted | EnqueueKind::Again => sched::Outcome::Preempted,
             _ => return self.arrive(node, task, kind, now),
         };
-        self.queue.requeue(node, task, outcome);
+        self.queue.requeue(node, task, outcome, now.as_ns());
         self.note_waiting();
         false
     }
@@ -128,22 +135,24 @@ impl Policy for Order {
     #[inline(always)]
     fn pick(&mut self, now: Instant) -> Option<Runnable<Self>> {
         if self.is_asked() {
-            self.give(1);
+            self.give(1, now);
         }
-        let (node, task) = self.queue.pick(now.as_ns())?;
-        self.running = Some(node);
+        let next = self.queue.pick(now.as_ns());
+        // Turns end, budgets run out and CPUs go idle by way of here.
+        if self.queue.next_event().wrapping_add(1) != self.event_at {
+            self.set_event();
+        }
         self.note_waiting();
-        Some(task)
+        next
     }
 
     #[inline(always)]
     fn put(&mut self, task: &mut Running<Self>, outcome: Outcome, _started: Instant, now: Instant) {
-        let Some(mut node) = self.running.take() else {
-            unreachable!("the task whose poll ends was picked");
+        let outcome = match outcome {
+            Outcome::Runnable => sched::Outcome::Preempted,
+            _ => sched::Outcome::Sleeps,
         };
-        self.queue
-            .end_turn(&mut node, outcome != Outcome::Runnable, now.as_ns());
-        task.entity_mut().0 = Some(node);
+        task.entity_mut().0 = Some(self.queue.end_turn(outcome, now.as_ns()));
     }
 
     fn should_resched(
@@ -153,17 +162,14 @@ impl Policy for Order {
         now: Instant,
     ) -> bool {
         if self.is_asked() {
-            self.give(0);
+            self.give(0, now);
         }
-        let Some(node) = self.running.as_deref_mut() else {
-            return true;
-        };
-        self.queue.charge(node, now.as_ns());
-        self.queue.should_preempt(node)
+        self.queue.tick(now.as_ns())
     }
 
     fn remove(&mut self, task: &TaskRef) -> Option<Runnable<Self>> {
-        let (node, mut runnable) = self.queue.take_where(|t, _| t.is(task))?;
+        let now = Instant::now().as_ns();
+        let (node, mut runnable) = self.queue.take_where(|t, _| t.is(task), now)?;
         runnable.entity_mut().0 = Some(node);
         self.note_waiting();
         Some(runnable)
@@ -178,11 +184,8 @@ impl Policy for Order {
     }
 
     fn update(&mut self, _current: &mut Running<Self>, now: Instant) {
-        let Some(node) = self.running.as_deref_mut() else {
-            return;
-        };
         // What has run so far counts by the old attributes; the new ones come with the next turn, now.
-        self.queue.charge(node, now.as_ns());
+        self.queue.charge(now.as_ns());
     }
 
     fn is_empty(&self) -> bool {
