@@ -1,4 +1,7 @@
 //! The loop of a CPU: take in what was woken, let the policy pick, poll, tell the policy.
+//!
+//! Here is the loop of a machine whose polls run to their next await; [`crate::suspend`] has the one whose polls may be left
+//! in their midst.
 
 use alloc::boxed::Box;
 use core::{fmt, ptr};
@@ -7,10 +10,11 @@ use crate::{
     cpu::{self, CpuOwned},
     policy::{Outcome, Policy},
     raw::{
-        CpuShared, EntityOps, Header, LevelKind, Poll, Polled, Runnable, Running, TaskRef,
+        CpuShared, EntityOps, Header, LevelKind, Place, Poll, Polled, Runnable, Running, TaskRef,
         drain_messages,
     },
     rcu,
+    suspend::Stacks,
     time::Instant,
 };
 
@@ -41,25 +45,37 @@ impl Hooks for NoHooks {}
 
 /// One CPU's executor. It lives as long as the machine.
 pub struct Executor<P: Policy> {
-    shared: &'static CpuShared,
-    own: CpuOwned<Own<P>>,
+    pub(crate) shared: &'static CpuShared,
+    pub(crate) own: CpuOwned<Own<P>>,
 }
 
 /// What only the owner CPU touches.
-struct Own<P: Policy> {
-    policy: P,
-    current: Option<Running<P>>,
+pub(crate) struct Own<P: Policy> {
+    pub(crate) policy: P,
+    pub(crate) current: Option<Running<P>>,
     /// The task of the level below, whose poll this level's polls interrupt; null on the lowest.
     outer: *const Header,
     /// The word of rule 7 around this level's polls, with the guard under which this is used.
     word: u32,
-    /// When the current poll began.
-    started: Instant,
+    /// When the current poll began, or was last resumed.
+    pub(crate) started: Instant,
+    /// What is in suspense while stacks are switched.
+    pub(crate) stacks: Stacks<P>,
+}
+
+/// What a turn begins with.
+pub(crate) enum Turn {
+    /// A poll.
+    Poll(Started),
+    /// The rest of a poll that was suspended: leave this stack for that place.
+    Resume(Place),
+    /// Nothing is to be done.
+    Idle,
 }
 
 /// A poll about to happen: [`Started::poll`] it, on whatever stack, and give the result to [`Executor::finish`].
 #[must_use = "a task that is not polled is lost"]
-pub struct Started(Poll);
+pub struct Started(pub(crate) Poll);
 
 impl Started {
     /// Polls the task.
@@ -99,6 +115,7 @@ impl<P: Policy> Executor<P> {
             outer: ptr::null(),
             word: kind.word() + 1,
             started: Instant::ZERO,
+            stacks: Stacks::default(),
         };
         Self {
             shared,
@@ -144,6 +161,7 @@ impl<P: Policy> Executor<P> {
     pub fn begin(&self, hooks: &impl Hooks) -> Option<Started> {
         self.own
             .with(|own| own.begin(self.shared, Instant::now(), hooks))
+            .unsuspended()
     }
 
     /// Ends a poll: on the CPU where it ended, which is the one that began it unless its stack has moved.
@@ -162,12 +180,12 @@ impl<P: Policy> Executor<P> {
             let now = Instant::now();
             let done = own.finish(self.shared, ended, now, hooks);
             // A finished task is seen to first, with preemption on; then there is time for a turn.
-            let started = if done.is_none() {
+            let turn = if done.is_none() {
                 own.begin(self.shared, now, hooks)
             } else {
-                None
+                Turn::Idle
             };
-            (done, started)
+            (done, turn.unsuspended())
         });
         self.shared.free_dead();
         if done.is_some() {
@@ -257,9 +275,21 @@ impl<P: Policy> Drop for Executor<P> {
     }
 }
 
+impl Turn {
+    /// The poll that begins, in a loop that does not suspend polls.
+    #[inline(always)]
+    fn unsuspended(self) -> Option<Started> {
+        match self {
+            Self::Poll(started) => Some(started),
+            Self::Resume(_) => unreachable!("only the loop of `suspend` suspends polls"),
+            Self::Idle => None,
+        }
+    }
+}
+
 /// Ends a finished task: wakes who joins it, and gives up the reference of its own life.
 #[inline]
-fn complete<P: Policy>(done: Option<(Running<P>, Polled)>) {
+pub(crate) fn complete<P: Policy>(done: Option<(Running<P>, Polled)>) {
     if let Some((running, polled)) = done {
         drop(running.complete(polled));
     }
@@ -267,12 +297,12 @@ fn complete<P: Policy>(done: Option<(Running<P>, Polled)>) {
 
 impl<P: Policy> Own<P> {
     #[inline(always)]
-    fn begin(
+    pub(crate) fn begin(
         &mut self,
         shared: &'static CpuShared,
         now: Instant,
         hooks: &impl Hooks,
-    ) -> Option<Started> {
+    ) -> Turn {
         match shared.kind() {
             LevelKind::Task => {
                 cpu::clear_need_resched();
@@ -282,24 +312,62 @@ impl<P: Policy> Own<P> {
         }
         shared.set_looking();
         self.take_in(shared, now);
-        let runnable = self.policy.pick(now)?;
+        let Some(runnable) = self.policy.pick(now) else {
+            return Turn::Idle;
+        };
         shared.set_queued(!self.policy.is_empty());
+        self.turn_to(shared, runnable, now, hooks)
+    }
+
+    /// Makes the picked task the current one.
+    #[inline(always)]
+    pub(crate) fn turn_to(
+        &mut self,
+        shared: &'static CpuShared,
+        runnable: Runnable<P>,
+        now: Instant,
+        hooks: &impl Hooks,
+    ) -> Turn {
         let tag = TaskTag(runnable.tag());
-        let (running, poll) = runnable.start();
-        cpu::set_current(poll.header_ptr());
-        shared.set_polled(poll.header_ptr());
+        let (running, turn) = if runnable.is_suspended() {
+            let (running, place) = runnable.resume();
+            (running, Turn::Resume(place))
+        } else {
+            let (running, poll) = runnable.start();
+            (running, Turn::Poll(Started(poll)))
+        };
+        cpu::set_current(running.header());
+        shared.set_polled(running.header());
         self.current = Some(running);
         self.started = now;
         hooks.poll_start(&tag);
         if shared.set_busy() && shared.kind() == LevelKind::Task {
             cpu::set_need_resched();
         }
-        Some(Started(poll))
+        turn
+    }
+
+    /// [`Own::begin`] as a call of its own, for where no poll has just ended.
+    #[inline(never)]
+    pub(crate) fn begin_apart(&mut self, shared: &'static CpuShared, hooks: &impl Hooks) -> Turn {
+        self.begin(shared, Instant::now(), hooks)
+    }
+
+    /// [`Own::turn_to`] as a call of its own, for where a poll is left.
+    #[inline(never)]
+    pub(crate) fn turn_to_apart(
+        &mut self,
+        shared: &'static CpuShared,
+        runnable: Runnable<P>,
+        now: Instant,
+        hooks: &impl Hooks,
+    ) -> Turn {
+        self.turn_to(shared, runnable, now, hooks)
     }
 
     /// The task and the proof of its last poll, if that was it.
     #[inline(always)]
-    fn finish(
+    pub(crate) fn finish(
         &mut self,
         shared: &'static CpuShared,
         ended: Ended,
@@ -316,7 +384,9 @@ impl<P: Policy> Own<P> {
         let mut running = self.current.take().expect("a poll that ends was begun");
         cpu::set_current(self.outer);
         shared.set_polled(ptr::null());
-        running.account(now.ns_since(self.started));
+        let ns = now.ns_since(self.started);
+        running.account(ns);
+        shared.note_poll(ns, || running.poll_addr());
         hooks.poll_end(&TaskTag(running.tag()));
         let polled = ended.0;
         if polled.finished {
@@ -341,7 +411,7 @@ impl<P: Policy> Own<P> {
     /// Moves what was woken, and what others ask of this CPU's tasks, to the policy. True if one of them should run
     /// instead of the current task.
     #[inline(always)]
-    fn take_in(&mut self, shared: &'static CpuShared, now: Instant) -> bool {
+    pub(crate) fn take_in(&mut self, shared: &'static CpuShared, now: Instant) -> bool {
         shared.has_woken() && self.take_in_all(shared, now)
     }
 
@@ -381,7 +451,7 @@ impl<P: Policy> Own<P> {
 
     /// Does what was asked of a task since it was last queued. `None` if it has gone to another CPU.
     #[cold]
-    fn attend(
+    pub(crate) fn attend(
         &mut self,
         shared: &'static CpuShared,
         mut runnable: Runnable<P>,

@@ -46,6 +46,7 @@
 //! | know what code may be preempted, and hold it off | [`cpu`] |
 //! | run it on a machine of your own | [`Platform`], [`Executor::run_once`], [`Executor::prepare_idle`] |
 //! | order tasks your way | [`Policy`] |
+//! | preempt polls in their midst | [`suspend`] |
 //! | test with a clock that you move | `platform::VirtualTime` |
 //! | see how a task lives and dies | the module `raw` |
 //!
@@ -56,7 +57,8 @@
 //! | `request_irq` handler and bottom half | [`irq::IrqEvent`]: `raise` in the handler, `wait().await` in a task |
 //! | `kthread_run`, `kthread_stop`, `kthread_park` | [`kthread`]; where any await is a good place to end, [`spawn()`] and [`JoinHandle::abort`] |
 //! | `wake_up_process` | [`TaskRef::wake`] |
-//! | `schedule`, `cond_resched` | an `.await`; [`yield_now`] |
+//! | `schedule` | an `.await`; [`yield_now`] |
+//! | `preempt_schedule`, `preempt_schedule_irq`, `cond_resched` | [`suspend::suspend`], [`cpu::preempt_point`] |
 //! | `current` | [`current`] |
 //! | `wait_event(wq, cond)` | [`sync::WaitQueue::wait_until`] |
 //! | `add_wait_queue` with a function, `poll_wait` | [`sync::Waiter`] |
@@ -76,8 +78,8 @@
 //!
 //! # What it is not
 //!
-//! It knows no processes, nice values or address spaces: those are its [`Policy`]'s and its [`Hooks`]'. It does not switch
-//! stacks. It has no reactor: a device's interrupt is its own. It does not unwind: a panic is the platform's affair.
+//! It knows no processes, nice values or address spaces: those are its [`Policy`]'s and its [`Hooks`]'. How stacks are
+//! switched is the affair of a [`suspend::Machine`]. It has no reactor: a device's interrupt is its own. It does not unwind: a panic is the platform's affair.
 //!
 //! # How it is tested
 //!
@@ -106,6 +108,7 @@ pub mod rcu;
 mod scope;
 pub mod softirq;
 mod spawn;
+pub mod suspend;
 pub mod sync;
 pub mod time;
 pub mod work;
@@ -115,7 +118,9 @@ pub use executor::{Ended, Executor, Hooks, NoHooks, Started, TaskTag};
 pub use join::{Aborted, JoinHandle};
 pub use platform::Platform;
 pub use policy::{EnqueueKind, Fifo, Outcome, Policy};
-pub use raw::{CpuShared, RunList, Runnable, Running, TaskRef, claim_idle};
+pub use raw::{
+    CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, TaskRef, claim_idle,
+};
 pub use scope::{Scope, ScopedHandle};
 pub use spawn::{SpawnError, SpawnErrorKind, Spawner, current, spawn, spawn_on, try_spawn};
 pub use yield_now::{Requeue, preempted, yield_now};

@@ -38,8 +38,18 @@ pub trait Platform: Sync {
         None
     }
 
-    /// Asks that softirqs be run on the way out, since one was raised. Called when a bottom-half lock is given back.
-    fn run_softirqs(&self) {}
+    /// The task that is being polled could make way for another one here, and was asked to: a guard was dropped, or a task
+    /// was woken. A machine that suspends polls may do so ([`suspend`](crate::suspend)).
+    ///
+    /// Called with interrupts on and preemption on, where nothing but this poll is under way.
+    fn preempt(&self) {}
+
+    /// Calls `run` on the stack that this CPU keeps for softirqs.
+    ///
+    /// Called with the softirq count raised.
+    fn on_softirq_stack(&self, run: &mut dyn FnMut()) {
+        run();
+    }
 }
 
 #[cfg(target_os = "none")]

@@ -89,6 +89,12 @@ pub trait Policy: Sized + 'static {
         false
     }
 
+    /// Whether the task that [`Policy::pick`] would give is one that must not be kept waiting: a real-time task's need of a
+    /// stack is met from a reserve.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
     /// Takes `task` out of the run queue, if it is in it.
     fn remove(&mut self, task: &TaskRef) -> Option<Runnable<Self>> {
         let _ = task;

@@ -3,7 +3,7 @@
 //! Every block is volatile and clobbers memory: neither `pure` nor `nomem`, lest the compiler keep an answer across a
 //! point where the code moved to another CPU, or move guarded accesses out of the guard (rule 10).
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
 use crate::{
     raw::{CpuShared, Header},
@@ -71,6 +71,12 @@ pub(super) fn word() -> u32 {
     read32!(0)
 }
 
+/// Word and `calm` in one.
+#[inline(always)]
+pub(super) fn word_and_calm() -> u64 {
+    read64!(0)
+}
+
 #[inline(always)]
 pub(super) fn word_add<const N: u32>() {
     // SAFETY: one instruction on this CPU's own word; interrupts see it before or after.
@@ -83,17 +89,70 @@ pub(super) fn word_sub<const N: u32>() {
     unsafe { asm!("sub dword ptr gs:[0], {}", const N, options(nostack)) };
 }
 
+/// Takes `N` from the word, and goes to the loop if nothing forbids that any more and it is asked for.
+///
+/// Word and flag are one quadword that is zero just then, so the fast path is a subtraction and a branch. The slow path
+/// keeps every register, so that the compiler sees no call.
 #[inline(always)]
-pub(super) fn need_resched() -> u32 {
+pub(super) fn word_sub_and_look<const N: u32>() {
+    // SAFETY: one instruction on this CPU's own word, which held at least `N`, so that nothing is borrowed from the flag;
+    // the thunk keeps all registers but the flags, and aligns the stack itself.
+    unsafe {
+        asm!("sub qword ptr gs:[0], {}", "jnz 2f", "call {}", "2:", const N, sym preempt_thunk, options(nostack))
+    };
+}
+
+/// Goes to the loop if nothing forbids that and it is asked for.
+#[inline(always)]
+pub(super) fn look() {
+    // SAFETY: reads this CPU's own words; the thunk as above.
+    unsafe {
+        asm!("cmp qword ptr gs:[0], 0", "jne 2f", "call {}", "2:", sym preempt_thunk, options(nostack))
+    };
+}
+
+/// Calls [`super::preempt_due`] with all registers kept.
+#[unsafe(naked)]
+unsafe extern "C" fn preempt_thunk() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rax",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "and rsp, -16",
+        "call {due}",
+        "lea rsp, [rbp - 72]",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "pop rbp",
+        "ret",
+        due = sym super::preempt_due,
+    )
+}
+
+#[inline(always)]
+pub(super) fn calm() -> u32 {
     read32!(4)
 }
 
 #[inline(always)]
-pub(super) fn set_need_resched(value: u32) {
+pub(super) fn set_calm<const VALUE: u32>() {
     // SAFETY: one store to this CPU's own flag.
-    unsafe {
-        asm!("mov dword ptr gs:[4], {0:e}", in(reg) value, options(nostack, preserves_flags))
-    };
+    unsafe { asm!("mov dword ptr gs:[4], {}", const VALUE, options(nostack, preserves_flags)) };
 }
 
 #[inline(always)]

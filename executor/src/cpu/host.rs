@@ -20,7 +20,7 @@ static TOKENS: AtomicU64 = AtomicU64::new(0);
 
 struct HostCpu {
     word: Cell<u32>,
-    need_resched: Cell<u32>,
+    calm: Cell<u32>,
     cpu: Cell<u32>,
     token: u64,
     irqs: Cell<bool>,
@@ -34,7 +34,7 @@ impl HostCpu {
         let token = TOKENS.fetch_add(1, Ordering::Relaxed);
         Self {
             word: Cell::new(0),
-            need_resched: Cell::new(0),
+            calm: Cell::new(1),
             cpu: Cell::new(token as u32),
             token,
             irqs: Cell::new(true),
@@ -80,6 +80,10 @@ pub(super) fn word() -> u32 {
     CPU.with(|c| c.word.get())
 }
 
+pub(super) fn word_and_calm() -> u64 {
+    u64::from(calm()) << 32 | u64::from(word())
+}
+
 pub(super) fn word_add<const N: u32>() {
     CPU.with(|c| c.word.set(c.word.get() + N));
 }
@@ -88,12 +92,19 @@ pub(super) fn word_sub<const N: u32>() {
     CPU.with(|c| c.word.set(c.word.get() - N));
 }
 
-pub(super) fn need_resched() -> u32 {
-    CPU.with(|c| c.need_resched.get())
+pub(super) fn word_sub_and_look<const N: u32>() {
+    word_sub::<N>();
 }
 
-pub(super) fn set_need_resched(value: u32) {
-    CPU.with(|c| c.need_resched.set(value));
+/// Threads are preempted by the host, not by each other.
+pub(super) fn look() {}
+
+pub(super) fn calm() -> u32 {
+    CPU.with(|c| c.calm.get())
+}
+
+pub(super) fn set_calm<const VALUE: u32>() {
+    CPU.with(|c| c.calm.set(VALUE));
 }
 
 pub(super) fn shared() -> *const CpuShared {

@@ -30,6 +30,7 @@ use bare as imp;
 use host as imp;
 
 use crate::{
+    platform,
     raw::{CpuShared, Header},
     softirq::{self, Level},
 };
@@ -54,12 +55,13 @@ const NO_ALLOC_MASK: u32 = 0xff << 24;
 
 /// The part of a CPU's area that this crate knows; the kernel's own area begins with it.
 ///
-/// Offsets are fixed, since entry code in assembly uses them: `preempt` 0, `need_resched` 4, `cpu` 8, `this` 16.
-#[repr(C)]
+/// Offsets are fixed, since entry code in assembly uses them: `preempt` 0, `calm` 4, `cpu` 8, `this` 16.
+#[repr(C, align(8))]
 #[derive(Debug)]
 pub struct CpuLocal {
     preempt: u32,
-    need_resched: u32,
+    /// 0 where a reschedule is asked for, otherwise 1: so the first quadword is zero just when a poll is to be suspended.
+    calm: u32,
     cpu: u32,
     _reserved: u32,
     this: *const CpuLocal,
@@ -70,7 +72,7 @@ pub struct CpuLocal {
 
 const _: () = {
     assert!(core::mem::offset_of!(CpuLocal, preempt) == 0);
-    assert!(core::mem::offset_of!(CpuLocal, need_resched) == 4);
+    assert!(core::mem::offset_of!(CpuLocal, calm) == 4);
     assert!(core::mem::offset_of!(CpuLocal, cpu) == 8);
     assert!(core::mem::offset_of!(CpuLocal, this) == 16);
     assert!(core::mem::offset_of!(CpuLocal, shared) == 24);
@@ -83,7 +85,7 @@ impl CpuLocal {
     pub const fn new(cpu: u32) -> Self {
         Self {
             preempt: 0,
-            need_resched: 0,
+            calm: 1,
             cpu,
             _reserved: 0,
             this: core::ptr::null(),
@@ -201,19 +203,19 @@ pub fn softirq_exit() {
 /// Any.
 #[inline(always)]
 pub fn set_need_resched() {
-    imp::set_need_resched(1);
+    imp::set_calm::<0>();
 }
 
 /// Whether [`set_need_resched`] was called since the last [`clear_need_resched`].
 #[inline(always)]
 pub fn need_resched() -> bool {
-    imp::need_resched() != 0
+    imp::calm() == 0
 }
 
 /// Takes the request back; the executor does it before it looks at its queues.
 #[inline(always)]
 pub fn clear_need_resched() {
-    imp::set_need_resched(0);
+    imp::set_calm::<1>();
 }
 
 /// Keeps this code on its CPU and unpreempted until dropped.
@@ -237,10 +239,56 @@ pub fn preempt_disable() -> PreemptGuard {
     PreemptGuard(PhantomData)
 }
 
+/// Takes over the count that the code which switched to this stack raised.
+#[inline(always)]
+pub(crate) fn adopt_preempt_disable() -> PreemptGuard {
+    debug_assert!(imp::word() & PREEMPT_MASK != 0, "nothing is counted");
+    PreemptGuard(PhantomData)
+}
+
 impl Drop for PreemptGuard {
     #[inline(always)]
     fn drop(&mut self) {
-        imp::word_sub::<PREEMPT>();
+        imp::word_sub_and_look::<PREEMPT>();
+    }
+}
+
+/// Lets the loop run if it is asked for and nothing forbids it: a preemption point (rule 8).
+///
+/// # Context
+/// Any; it does nothing where preemption is off or interrupts are masked.
+#[inline(always)]
+pub fn preempt_point() {
+    imp::look();
+}
+
+/// Whether a reschedule is asked for and nothing is counted that forbids preemption. Interrupts may be masked.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn is_preemption_due() -> bool {
+    imp::word_and_calm() == 0
+}
+
+/// Whether a task is being polled here: not the loop itself.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn in_poll() -> bool {
+    !imp::current().is_null()
+}
+
+/// Preemption came back, or was on, and a reschedule is asked for. Whether it is met here is the platform's affair.
+#[cold]
+#[cfg_attr(
+    not(target_os = "none"),
+    expect(dead_code, reason = "the host preempts its threads itself")
+)]
+extern "C" fn preempt_due() {
+    if imp::irqs_enabled() && !imp::current().is_null() {
+        platform::get().preempt();
     }
 }
 
@@ -297,8 +345,11 @@ impl Drop for BhGuard {
     #[inline(always)]
     fn drop(&mut self) {
         imp::word_sub::<BH_DISABLE>();
-        if imp::word() == 0 && softirq::is_pending() {
-            softirq::bh_exit();
+        if imp::word() == 0 {
+            if softirq::is_pending() {
+                softirq::bh_exit();
+            }
+            imp::look();
         }
     }
 }
@@ -327,6 +378,37 @@ impl Drop for IrqGuard {
     #[inline(always)]
     fn drop(&mut self) {
         imp::irq_restore(self.state);
+        imp::look();
+    }
+}
+
+/// Masks interrupts and holds preemption off until dropped; both come back together.
+#[derive(Debug)]
+#[must_use = "interrupts and preemption come back when the guard is dropped"]
+pub struct IrqPreemptGuard {
+    state: imp::IrqState,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// Masks interrupts on this CPU and holds preemption off.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn irq_save_preempt_disable() -> IrqPreemptGuard {
+    let state = imp::irq_save();
+    imp::word_add::<PREEMPT>();
+    IrqPreemptGuard {
+        state,
+        _not_send: PhantomData,
+    }
+}
+
+impl Drop for IrqPreemptGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        imp::irq_restore(self.state);
+        imp::word_sub_and_look::<PREEMPT>();
     }
 }
 

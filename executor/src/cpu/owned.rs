@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 
-use super::{imp, preempt_disable};
+use super::{PreemptGuard, imp, preempt_disable};
 
 /// Data that only its owner CPU touches, with preemption off, and never from an interrupt.
 ///
@@ -35,7 +35,15 @@ impl<T> CpuOwned<T> {
     /// On another CPU, or from within `f`.
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        let _stay = preempt_disable();
+        self.with_held(&preempt_disable(), f)
+    }
+
+    /// As [`CpuOwned::with`], where preemption is off already: the guard may outlast the use.
+    ///
+    /// # Panics
+    /// As [`CpuOwned::with`].
+    #[inline(always)]
+    pub fn with_held<R>(&self, _stay: &PreemptGuard, f: impl FnOnce(&mut T) -> R) -> R {
         assert!(self.owner == imp::owner_token(), "owned by another CPU");
         assert!(!self.busy.replace(true), "in use further up");
         // SAFETY: this is the owner CPU and stays it, and `busy` shows that no other use is under way on it.

@@ -48,10 +48,14 @@ pub(crate) struct Header {
     pub(super) entity_len: u16,
     /// Why the task is queued next (owner CPU only).
     pub(super) requeue: AtomicU8,
-    _reserved: u8,
-    pub(super) name: &'static str,
+    /// Bytes at `name`.
+    name_len: u8,
+    /// The name's text; not a `str`, whose length would take eight bytes.
+    name: NonNull<u8>,
     /// The kernel's word: whose task this is.
     pub(super) tag: AtomicPtr<()>,
+    /// Where a poll that is suspended goes on; null while none is. The machine's switch stores it, the picker takes it.
+    pub(super) place: AtomicPtr<()>,
     pub(super) polls: AtomicU64,
     pub(super) run_ns: AtomicU64,
     /// Who waits for the end.
@@ -70,6 +74,8 @@ impl Header {
         entity_len: u16,
         tag: *mut (),
     ) -> Self {
+        // The part of a long name that has room, whole characters.
+        let name = &name[..name.floor_char_boundary(u8::MAX.into())];
         Self {
             state,
             next: AtomicPtr::new(ptr::null_mut()),
@@ -79,13 +85,30 @@ impl Header {
             want: AtomicU32::new(WANT_REFRESH),
             entity_len,
             requeue: AtomicU8::new(EnqueueKind::New as u8),
-            _reserved: 0,
-            name,
+            name_len: name.len() as u8,
+            name: NonNull::from(name).cast(),
             tag: AtomicPtr::new(tag),
+            place: AtomicPtr::new(ptr::null_mut()),
             polls: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
             join: SpinLockIrq::new(None),
         }
+    }
+
+    /// What the spawner called the task.
+    pub(super) fn name(&self) -> &'static str {
+        let text = NonNull::slice_from_raw_parts(self.name, self.name_len.into());
+        // SAFETY: `new` took address and length from a string that lives for ever.
+        unsafe { core::str::from_utf8_unchecked(text.as_ref()) }
+    }
+
+    /// The address of `place`, for the machine's switch.
+    pub(super) fn place_slot(&self) -> *mut *mut () {
+        #[cfg(not(loom))]
+        return self.place.as_ptr();
+        // The models switch no stacks.
+        #[cfg(loom)]
+        ptr::null_mut()
     }
 
     /// The CPU that polls this task.
@@ -102,12 +125,16 @@ impl Header {
 /// The caller holds a reference to the task throughout.
 #[inline]
 pub(super) unsafe fn wake(task: NonNull<Header>) {
-    let _no_alloc = crate::cpu::forbid_alloc();
     // SAFETY: the caller's reference keeps the header.
     let header = unsafe { task.as_ref() };
     if header.state.wake() {
-        // SAFETY: SCHEDULED was clear and is ours: the task waits, in no queue, and this is its only waker.
-        unsafe { placement::destination(task) }.push_woken(task);
+        {
+            let _no_alloc = crate::cpu::forbid_alloc();
+            // SAFETY: SCHEDULED was clear and is ours: the task waits, in no queue, and this is its only waker.
+            unsafe { placement::destination(task) }.push_woken(task);
+        }
+        // A task of this CPU may be more urgent than the one that woke it (rule 8).
+        crate::cpu::preempt_point();
     }
 }
 

@@ -16,7 +16,9 @@
 //! - Whoever turns SCHEDULED from 0 to 1 while neither RUNNING nor COMPLETE is set pushes the header on its home CPU's
 //!   wake queue: so a task is in at most one queue, and one link field is enough.
 //! - RUNNING stays set for the whole poll, also while the poll is suspended on a stack (rule 2); a wake then sets
-//!   SCHEDULED only, and the end of the poll sees it.
+//!   SCHEDULED only, and the end of the poll sees it. A suspended task is in its CPU's run queue, or on its way to that of
+//!   another CPU through its wake queue, with the place where it goes on in its header: since no wake pushes a RUNNING task,
+//!   it is still in one queue at most.
 //! - References are counted in the upper bits of the same word: one for the task's own life, until COMPLETE, and one
 //!   for each waker, handle and [`TaskRef`]. Queues need none of their own.
 #![allow(
@@ -37,8 +39,8 @@ mod waker;
 pub(crate) use cell::{NewTask, ReadOutput, allocate, allocate_entity, read_output};
 pub(crate) use header::Header;
 pub use placement::claim_idle;
+pub use runnable::{Place, RunList, Runnable, Running, Saver};
 pub(crate) use runnable::{Poll, Polled, drain_messages, requeue};
-pub use runnable::{RunList, Runnable, Running};
-pub use shared::CpuShared;
+pub use shared::{CpuShared, PollLatency};
 pub(crate) use shared::{EntityOps, LevelKind};
 pub use task_ref::TaskRef;

@@ -106,6 +106,12 @@ impl<P: Policy> Runnable<P> {
         }
     }
 
+    /// What tells the task from others.
+    #[inline(always)]
+    pub(crate) fn task_addr(&self) -> NonNull<()> {
+        self.task.cast()
+    }
+
     /// Whether something was asked of the task since it was last queued.
     #[inline(always)]
     pub(crate) fn is_wanted(&self) -> bool {
@@ -122,6 +128,7 @@ impl<P: Policy> Runnable<P> {
 
     /// Hands the task to CPU `cpu`'s executor. Gives the token back if that has none.
     pub fn send_to(self, cpu: u32) -> Result<(), Self> {
+        debug_assert!(!self.is_leaving(), "published before the switch");
         let level = self.header().home().kind();
         let Some(target) = CpuShared::of_level(level, cpu) else {
             return Err(self);
@@ -161,9 +168,49 @@ impl<P: Policy> Runnable<P> {
         ManuallyDrop::new(self).task
     }
 
+    /// Whether the task's poll is being left at this moment, on this CPU: it cannot go elsewhere yet.
+    #[inline(always)]
+    pub fn is_leaving(&self) -> bool {
+        self.header().place.load(Ordering::Relaxed) == LEAVING
+    }
+
+    /// Whether a poll of the task is suspended: it is to be resumed, not polled.
+    #[inline(always)]
+    pub(crate) fn is_suspended(&self) -> bool {
+        !self.header().place.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Where the suspended poll goes on, taken: the task runs again.
+    ///
+    /// # Panics
+    /// If none is suspended.
+    pub(crate) fn resume(self) -> (Running<P>, Place) {
+        let running = Running {
+            task: ManuallyDrop::new(self).task,
+            _policy: PhantomData,
+        };
+        let place = &running.header().place;
+        let taken = NonNull::new(place.load(Ordering::Acquire)).expect("a poll is suspended");
+        place.store(ptr::null_mut(), Ordering::Relaxed);
+        (running, Place(taken))
+    }
+
+    /// Takes [`Running::suspend_poll`] back, before the stack was left.
+    pub(crate) fn unsuspend(self) -> Running<P> {
+        debug_assert!(self.is_leaving());
+        let running = Running {
+            task: ManuallyDrop::new(self).task,
+            _policy: PhantomData,
+        };
+        let place = &running.header().place;
+        place.store(ptr::null_mut(), Ordering::Relaxed);
+        running
+    }
+
     /// Begins a poll. The two halves go different ways: the entity stays with the executor, the poll goes on the stack.
     #[inline]
     pub(crate) fn start(self) -> (Running<P>, Poll) {
+        debug_assert!(!self.is_suspended(), "a suspended poll is not begun again");
         let task = ManuallyDrop::new(self).task;
         // SAFETY: the task is scheduled, so it lives.
         let before = unsafe { task.as_ref() }.state.start();
@@ -183,6 +230,10 @@ impl<P: Policy> Runnable<P> {
 
 impl<P: Policy> Drop for Runnable<P> {
     fn drop(&mut self) {
+        if self.is_suspended() {
+            // It is suspended, or about to be. Its stack holds what only its own return can give back (rule 20): all of it stays.
+            return;
+        }
         // SAFETY: this token is gone after this; the copy is the only one.
         let (running, mut poll) = unsafe { Self::new(self.task) }.start();
         poll.abort = true;
@@ -194,7 +245,7 @@ impl<P: Policy> Drop for Runnable<P> {
 impl<P: Policy> fmt::Debug for Runnable<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Runnable")
-            .field(&self.header().name)
+            .field(&self.header().name())
             .finish()
     }
 }
@@ -235,7 +286,7 @@ impl<P: Policy> Running<P> {
         self.header().state.load().has(super::state::SCHEDULED)
     }
 
-    /// Adds a poll of `ns` nanoseconds to the task's account.
+    /// Adds a poll, of which the last `ns` nanoseconds are not yet counted, to the task's account.
     #[inline(always)]
     pub(crate) fn account(&self, ns: u64) {
         // The owner alone writes, so load and store need not be one step.
@@ -243,10 +294,36 @@ impl<P: Policy> Running<P> {
         header
             .polls
             .store(header.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.account_part(ns);
+    }
+
+    /// Adds `ns` nanoseconds of a poll that is not over to the task's account.
+    #[inline(always)]
+    pub(crate) fn account_part(&self, ns: u64) {
+        let header = self.header();
         header.run_ns.store(
             header.run_ns.load(Ordering::Relaxed) + ns,
             Ordering::Relaxed,
         );
+    }
+
+    /// Leaves the poll where it is: the task goes back to the run queue as it is, RUNNING (rule 2), and the saver gets where
+    /// to go on.
+    pub(crate) fn suspend_poll(self) -> (Runnable<P>, Saver) {
+        self.header().place.store(LEAVING, Ordering::Relaxed);
+        (
+            Runnable {
+                task: self.task,
+                _policy: PhantomData,
+            },
+            Saver(self.task),
+        )
+    }
+
+    /// The address of the function that polls this task's type of future.
+    #[inline(always)]
+    pub(crate) fn poll_addr(&self) -> usize {
+        self.header().vtable.poll as usize
     }
 
     /// Ends a poll that is to go on: the task again, if it was woken meanwhile.
@@ -278,6 +355,31 @@ impl<P: Policy> Running<P> {
         }
         // SAFETY: the reference of the task's own life, which ends here.
         unsafe { TaskRef::from_raw(self.task) }
+    }
+}
+
+/// In [`Header::place`], until the machine's switch overwrites it: the poll is being left.
+const LEAVING: *mut () = ptr::without_provenance_mut(1);
+
+/// Where a suspended poll goes on: the stack pointer that the machine's switch left it with.
+#[must_use = "a poll that is not resumed holds its stack for ever"]
+pub struct Place(NonNull<()>);
+
+impl Place {
+    /// The stack pointer.
+    pub fn as_ptr(&self) -> *mut () {
+        self.0.as_ptr()
+    }
+}
+
+/// Takes the stack pointer of a poll that the machine leaves.
+pub struct Saver(NonNull<Header>);
+
+impl Saver {
+    /// Where the machine's switch stores the stack pointer, as its last use of the stack that it leaves.
+    pub fn slot(&self) -> *mut *mut () {
+        // SAFETY: a task whose poll is under way lives.
+        unsafe { self.0.as_ref() }.place_slot()
     }
 }
 
@@ -319,10 +421,6 @@ impl Poll {
             finished,
             _not_send: PhantomData,
         }
-    }
-
-    pub(crate) fn header_ptr(&self) -> *const Header {
-        self.task.as_ptr()
     }
 }
 

@@ -115,6 +115,32 @@ pub struct CpuShared {
     kind: LevelKind,
     entity: EntityOps,
     timers: TimerQueue,
+    latency: Latency,
+}
+
+/// How long polls take and how often they are suspended on a CPU. Written by that CPU, and reset by any.
+#[derive(Debug, Default)]
+struct Latency {
+    suspensions: Count,
+    refusals: Count,
+    longest_ns: Count,
+    longest_poll: Count,
+}
+
+/// Statistics are not part of the models.
+type Count = core::sync::atomic::AtomicU64;
+
+/// What [`CpuShared::latency`] gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PollLatency {
+    /// Polls that were suspended.
+    pub suspensions: u64,
+    /// Polls that were to be suspended, but there was no stack.
+    pub refusals: u64,
+    /// The longest time in ns for which a task was polled without making way.
+    pub longest_ns: u64,
+    /// The address of the function that polled it, which names the future's type; 0 if there was none.
+    pub longest_poll: u64,
 }
 
 impl CpuShared {
@@ -131,7 +157,53 @@ impl CpuShared {
             kind,
             entity,
             timers: TimerQueue::new(cpu),
+            latency: Latency::default(),
         }
+    }
+
+    /// How long polls have taken here, and how often they were suspended.
+    pub fn latency(&self) -> PollLatency {
+        let read = |count: &Count| count.load(Ordering::Relaxed);
+        PollLatency {
+            suspensions: read(&self.latency.suspensions),
+            refusals: read(&self.latency.refusals),
+            longest_ns: read(&self.latency.longest_ns),
+            longest_poll: read(&self.latency.longest_poll),
+        }
+    }
+
+    /// Begins anew with what [`CpuShared::latency`] gives. What the CPU notes at this very moment may be lost or stay.
+    pub fn reset_latency(&self) {
+        let latency = &self.latency;
+        for count in [
+            &latency.suspensions,
+            &latency.refusals,
+            &latency.longest_ns,
+            &latency.longest_poll,
+        ] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes for how long a task was polled without making way.
+    #[inline(always)]
+    pub(crate) fn note_poll(&self, ns: u64, poll: impl Fn() -> usize) {
+        if ns > self.latency.longest_ns.load(Ordering::Relaxed) {
+            self.latency.longest_ns.store(ns, Ordering::Relaxed);
+            self.latency
+                .longest_poll
+                .store(poll() as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count_suspension(&self) {
+        let count = &self.latency.suspensions;
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_refusal(&self) {
+        let count = &self.latency.refusals;
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// The number of the CPU.

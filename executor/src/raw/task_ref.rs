@@ -109,7 +109,7 @@ impl TaskRef {
 
     /// The name given when it was spawned.
     pub fn name(&self) -> &'static str {
-        self.header().name
+        self.header().name()
     }
 
     /// The CPU whose executor polls the task.

@@ -14,6 +14,7 @@ use crate::{
     executor::{Executor, NoHooks},
     irq::IrqEvent,
     join::JoinHandle,
+    platform,
     raw::LevelKind,
     rcu,
     spawn::{self, SpawnError, Spawner},
@@ -133,16 +134,20 @@ pub fn run_pending() {
         0,
         "softirqs run where nothing forbids it"
     );
-    let Some(level) = cpu::softirq_level() else {
-        return;
-    };
+    // First, as what follows belongs to this CPU.
     cpu::softirq_enter();
-    let all_done = cpu::with_irqs(|| level.run());
-    cpu::softirq_exit();
-    level.left.store(!all_done, Ordering::Relaxed);
-    if !all_done {
-        level.daemon.raise();
+    if let Some(level) = cpu::softirq_level() {
+        cpu::with_irqs(|| {
+            platform::get().on_softirq_stack(&mut || {
+                let all_done = level.run();
+                level.left.store(!all_done, Ordering::Relaxed);
+                if !all_done {
+                    level.daemon.raise();
+                }
+            });
+        });
     }
+    cpu::softirq_exit();
 }
 
 impl Level {

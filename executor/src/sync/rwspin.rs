@@ -10,9 +10,8 @@ use core::{
     sync::atomic::Ordering,
 };
 
-use super::spin::IrqContext;
 use crate::{
-    cpu::{self, BhGuard, PreemptGuard},
+    cpu::{self, BhGuard, IrqPreemptGuard, PreemptGuard},
     facade::{AtomicU32, Cell, const_fn, spin_loop},
 };
 
@@ -64,10 +63,10 @@ impl Context for HoldsBottomHalves {
 }
 
 impl Context for HoldsInterrupts {
-    type Held = IrqContext;
+    type Held = IrqPreemptGuard;
     #[inline(always)]
-    fn enter() -> IrqContext {
-        IrqContext::enter()
+    fn enter() -> IrqPreemptGuard {
+        cpu::irq_save_preempt_disable()
     }
     fn allowed() -> bool {
         !cpu::in_nmi()

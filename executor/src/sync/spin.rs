@@ -12,7 +12,7 @@ use core::{
 };
 
 use crate::{
-    cpu::{self, BhGuard, IrqGuard, PreemptGuard},
+    cpu::{self, BhGuard, IrqPreemptGuard, PreemptGuard},
     facade::{AtomicBool, Cell, const_fn, spin_loop},
 };
 
@@ -213,22 +213,5 @@ spin_lock! {
     ///
     /// # Context
     /// Any, NMI aside.
-    SpinLockIrq, SpinLockIrqGuard, IrqContext, IrqContext::enter(), || ()
-}
-
-/// Interrupts masked and preemption off, until it is dropped; fields come back in this order.
-pub struct IrqContext {
-    _irq: IrqGuard,
-    _preempt: PreemptGuard,
-}
-
-impl IrqContext {
-    #[inline(always)]
-    pub(super) fn enter() -> Self {
-        let irq = cpu::irq_save();
-        Self {
-            _irq: irq,
-            _preempt: cpu::preempt_disable(),
-        }
-    }
+    SpinLockIrq, SpinLockIrqGuard, IrqPreemptGuard, cpu::irq_save_preempt_disable(), || ()
 }

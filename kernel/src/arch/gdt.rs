@@ -1,7 +1,8 @@
 //! Each CPU's segments, and the stacks that its interrupts and worst exceptions switch to.
 //!
-//! NMI, double fault and machine check may strike where the stack pointer is of no use, so each has an interrupt stack
-//! (IST) of its own. Other interrupts of kernel code switch to the interrupt stack by software (rule 13).
+//! NMI, debug exception, double fault and machine check may strike where the stack pointer is of no use, so each has an
+//! interrupt stack (IST) of its own. Other interrupts of kernel code switch to the interrupt stack by software (rule 13), and
+//! softirqs to theirs.
 //!
 //! Source: Intel SDM 3A, 3.4.5 (descriptors), 6.14.5 (interrupt stack table), 7.7 (task state segment).
 
@@ -27,8 +28,10 @@ pub mod ist {
     pub const DOUBLE_FAULT: u16 = 1;
     /// Machine checks.
     pub const MACHINE_CHECK: u16 = 2;
+    /// Debug exceptions.
+    pub const DEBUG: u16 = 3;
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 }
 
 const ENTRIES: usize = 10;
@@ -110,6 +113,8 @@ impl Default for Gdt {
 pub fn give_stacks(area: &'static PerCpu) {
     let tops = [(); ist::COUNT].map(|()| stack::new());
     set_stacks(area, tops, stack::new());
+    // SAFETY: the area is the running CPU's, and no softirq has run yet.
+    unsafe { *area.softirq_stack.get() = stack::new() };
 }
 
 /// Names the stacks of the running CPU.

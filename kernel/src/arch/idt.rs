@@ -33,6 +33,7 @@ pub fn init() {
     for vector in 0..=255_u8 {
         let stack = match u64::from(vector) {
             trap::vector::NMI => ist::NMI + 1,
+            trap::vector::DEBUG => ist::DEBUG + 1,
             trap::vector::DOUBLE_FAULT => ist::DOUBLE_FAULT + 1,
             trap::vector::MACHINE_CHECK => ist::MACHINE_CHECK + 1,
             _ => 0,

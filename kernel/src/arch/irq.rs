@@ -139,10 +139,32 @@ fn counts(cpu: u32) -> Option<&'static Counts> {
     unsafe { COUNTS.get(cpu as usize)?.load(Ordering::Acquire).as_ref() }
 }
 
-/// Runs what is registered for `vector`, in hard-interrupt context, and the softirqs that it raised. Interrupts are off,
-/// but while softirqs run.
+/// An interrupt from beginning to end, where none of the kernel's code was interrupted: out of user mode.
+///
+/// # Context
+/// Interrupts are off, but while softirqs run.
 #[inline]
 pub fn dispatch(vector: u8) {
+    handle(vector);
+    exit();
+}
+
+/// The way out of a hard interrupt: the softirqs that it raised, and what NMIs left to be done.
+///
+/// # Context
+/// Interrupts are off, but while softirqs run; on a stack with room for a function call.
+#[inline]
+pub fn exit() {
+    executor::softirq::irq_exit();
+    super::nmi::exit();
+}
+
+/// Runs what is registered for `vector`, in hard-interrupt context.
+///
+/// # Context
+/// Interrupts are off.
+#[inline]
+pub fn handle(vector: u8) {
     executor::cpu::hardirq_enter();
     if let Some(counts) = counts(executor::cpu::id()) {
         let count = &counts[usize::from(vector)];
@@ -154,7 +176,6 @@ pub fn dispatch(vector: u8) {
         None => call(vector),
     }
     executor::cpu::hardirq_exit();
-    executor::softirq::irq_exit();
 }
 
 /// Does what a vector without a line is for.

@@ -33,8 +33,10 @@ pub struct PerCpu {
     pub scratch: UnsafeCell<u64>,
     /// Top of the stack on which interrupts of kernel code are handled.
     pub irq_stack: UnsafeCell<u64>,
-    /// Whether the interrupt stack is in use (a nested interrupt stays on it).
-    pub irq_nesting: UnsafeCell<u64>,
+    /// Top of the stack on which softirqs run; zero until there is memory for it.
+    pub softirq_stack: UnsafeCell<u64>,
+    /// How many NMIs have left something to be said.
+    pub nmis: AtomicU64,
     /// The task state segment; its `RSP0` is also where the system-call stub saves registers.
     pub tss: UnsafeCell<TaskStateSegment>,
     /// Whose vector state the FPU registers hold.
@@ -77,7 +79,8 @@ impl PerCpu {
             kernel_rsp: UnsafeCell::new(0),
             scratch: UnsafeCell::new(0),
             irq_stack: UnsafeCell::new(0),
-            irq_nesting: UnsafeCell::new(0),
+            softirq_stack: UnsafeCell::new(0),
+            nmis: AtomicU64::new(0),
             tss: UnsafeCell::new(TaskStateSegment::new()),
             fpu: FpuOwner::new(),
             cr3: AtomicU64::new(0),

@@ -5,8 +5,13 @@
 //! | came from | path | stack | ends in |
 //! |---|---|---|---|
 //! | user mode | registers go into the thread's [`UserRegs`], control returns from `enter_user` | the poll's | the thread's future |
-//! | kernel mode | registers go on the interrupted stack; interrupts switch to the per-CPU interrupt stack | see left | [`kernel_trap`] |
-//! | NMI, double fault, machine check | registers go on that exception's own IST stack; GS is judged by its MSR | IST | [`ist_trap`] |
+//! | kernel mode, exception | registers go on the interrupted stack | the same | [`kernel_exception`] |
+//! | kernel mode, interrupt | registers go on the interrupted stack | the CPU's interrupt stack, then again the interrupted one | [`kernel_interrupt`], then [`interrupt_exit`] |
+//! | NMI, debug, double fault, machine check | registers go on that exception's own IST stack; GS is judged by its MSR | IST | [`ist_trap`] |
+//!
+//! Interrupts stay masked for all of a hard interrupt, so the interrupt stack is never entered twice. Its way out is back on
+//! the interrupted stack, which is what a poll that is suspended there keeps. A debug exception of a program that steps
+//! goes from its IST stack to the thread's registers, and on as the others from user mode.
 //!
 //! Rules 13, 17, 18 and 19. Source: Intel SDM 3A 6.12 to 6.15.
 #![allow(
@@ -18,8 +23,9 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::percpu::PerCpu;
-use super::user::{UserRegs, back_to_kernel};
-use super::{cpu_features, irq, uaccess};
+use super::regs::{pop_regs, push_regs};
+use super::user::{RSP0, UserRegs, back_to_kernel};
+use super::{cpu_features, irq, nmi, uaccess};
 
 /// The registers of interrupted code; the layout is that of [`UserRegs`].
 pub type TrapFrame = UserRegs;
@@ -56,7 +62,7 @@ const STUB_SIZE: usize = 16;
 /// The address of the entry stub for `vector`, for the IDT.
 pub fn stub(vector: u8) -> u64 {
     let table = match u64::from(vector) {
-        vector::NMI | vector::DOUBLE_FAULT | vector::MACHINE_CHECK => {
+        vector::NMI | vector::DEBUG | vector::DOUBLE_FAULT | vector::MACHINE_CHECK => {
             ist_stubs as *const () as usize
         }
         _ => stubs as *const () as usize,
@@ -107,21 +113,7 @@ unsafe extern "C" fn common() {
         "jz 2f",
         // From user mode: the stack is the end of the thread's registers.
         "swapgs",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_regs!(),
         "cld",
         "cmp byte ptr [{smap}], 0",
         "je {back}",
@@ -129,21 +121,7 @@ unsafe extern "C" fn common() {
         "jmp {back}",
         // From kernel mode.
         "2:",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_regs!(),
         "cld",
         "cmp byte ptr [{smap}], 0",
         "je 3f",
@@ -151,67 +129,44 @@ unsafe extern "C" fn common() {
         "3:",
         "mov rdi, rsp",
         "mov rbx, rsp",
-        // Exceptions are handled where they happen, interrupts on the interrupt stack unless they nest.
         "cmp qword ptr [rsp + {vector}], 32",
         "jb 4f",
-        "inc qword ptr gs:[{nesting}]",
-        "cmp qword ptr gs:[{nesting}], 1",
-        "cmove rsp, gs:[{irq_stack}]",
+        "mov rsp, gs:[{irq_stack}]",
+        "call {kernel_interrupt}",
+        // The interrupted stack again: the rest may leave it for a while, and come back on another CPU.
+        "mov rsp, rbx",
         "and rsp, -16",
-        "call {kernel_trap}",
-        "dec qword ptr gs:[{nesting}]",
+        "call {interrupt_exit}",
         "jmp 5f",
         "4:",
         "and rsp, -16",
-        "call {kernel_trap}",
+        "call {kernel_exception}",
         "5:",
         "mov rsp, rbx",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rax",
-        "pop rcx",
-        "pop rdx",
-        "pop rsi",
-        "pop rdi",
+        pop_regs!(),
         "add rsp, 16",
         "iretq",
         smap = sym cpu_features::SMAP,
         back = sym back_to_kernel,
         vector = const offset_of!(UserRegs, vector),
-        nesting = const offset_of!(PerCpu, irq_nesting),
         irq_stack = const offset_of!(PerCpu, irq_stack),
-        kernel_trap = sym kernel_trap,
+        kernel_interrupt = sym kernel_interrupt,
+        interrupt_exit = sym interrupt_exit,
+        kernel_exception = sym kernel_exception,
     )
 }
 
-/// NMI, double fault and machine check may hit between an entry and its `swapgs`, so what GS holds is read from its
-/// MSR: kernel addresses are negative.
+/// These may hit between an entry and its `swapgs`, so what GS holds is read from its MSR: kernel addresses are negative.
 #[unsafe(naked)]
 unsafe extern "C" fn ist_common() {
     naked_asm!(
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        // A program that steps, or hit a breakpoint of its own: no surprise there, GS is the user's.
+        "cmp qword ptr [rsp], {debug}",
+        "jne 5f",
+        "test byte ptr [rsp + 24], 3",
+        "jnz {user_debug}",
+        "5:",
+        push_regs!(),
         "cld",
         "cmp byte ptr [{smap}], 0",
         "je 2f",
@@ -234,36 +189,65 @@ unsafe extern "C" fn ist_common() {
         "jz 4f",
         "swapgs",
         "4:",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rax",
-        "pop rcx",
-        "pop rdx",
-        "pop rsi",
-        "pop rdi",
+        pop_regs!(),
         "add rsp, 16",
         "iretq",
         smap = sym cpu_features::SMAP,
         ist_trap = sym ist_trap,
+        debug = const vector::DEBUG,
+        user_debug = sym user_debug,
     )
 }
 
-/// Handles an interrupt or exception of kernel code.
+/// A debug exception of a program: its frame goes from the IST stack to the thread's registers, as if it had been pushed
+/// there, and the rest is as for any exception from user mode.
+#[unsafe(naked)]
+unsafe extern "C" fn user_debug() {
+    naked_asm!(
+        "swapgs",
+        "mov gs:[{scratch}], rax",
+        "mov rax, rsp",
+        "mov rsp, gs:[{rsp0}]",
+        "push [rax + 48]",
+        "push [rax + 40]",
+        "push [rax + 32]",
+        "push [rax + 24]",
+        "push [rax + 16]",
+        "push [rax + 8]",
+        "push [rax]",
+        "mov rax, gs:[{scratch}]",
+        push_regs!(),
+        "cld",
+        "cmp byte ptr [{smap}], 0",
+        "je {back}",
+        "clac",
+        "jmp {back}",
+        scratch = const offset_of!(PerCpu, scratch),
+        rsp0 = const RSP0,
+        smap = sym cpu_features::SMAP,
+        back = sym back_to_kernel,
+    )
+}
+
+/// Handles an interrupt of kernel code.
 ///
-/// Context: interrupts are off; on the interrupt stack for vectors from 32 on.
-extern "C" fn kernel_trap(frame: &mut TrapFrame) {
-    if frame.vector >= vector::FIRST_IRQ {
-        irq::dispatch(frame.vector as u8);
-        return;
-    }
+/// Context: hard interrupt, on the interrupt stack.
+extern "C" fn kernel_interrupt(frame: &TrapFrame) {
+    irq::handle(frame.vector as u8);
+}
+
+/// The way out of an interrupt of kernel code: softirqs, and making way for another task.
+///
+/// Context: interrupts are off; on the interrupted stack.
+extern "C" fn interrupt_exit() {
+    irq::exit();
+    crate::task::suspend::interrupted();
+}
+
+/// Handles an exception of kernel code.
+///
+/// Context: interrupts are off; on the stack of that code.
+extern "C" fn kernel_exception(frame: &mut TrapFrame) {
     // A copy from or to user memory that hit a bad address goes on at its fixup, which reports how far it came.
     if matches!(frame.vector, vector::PAGE_FAULT | vector::PROTECTION)
         && let Some(fixup) = uaccess::fixup(frame.rip)
@@ -277,7 +261,7 @@ extern "C" fn kernel_trap(frame: &mut TrapFrame) {
 /// Handles what has an IST stack. It may have interrupted anything: no locks, no wake-ups (rule 18).
 extern "C" fn ist_trap(frame: &mut TrapFrame) {
     match frame.vector {
-        vector::NMI => crate::panic::nmi(frame),
+        vector::NMI => nmi::handle(),
         _ => crate::panic::exception(frame),
     }
 }

@@ -20,6 +20,7 @@ use x86_64::registers::model_specific::{LStar, SFMask};
 use x86_64::registers::rflags::RFlags;
 
 use super::percpu::PerCpu;
+use super::regs::push_regs;
 use super::selectors::{KERNEL_CS, USER_CS, USER_DS, USER32_CS};
 
 /// What [`UserRegs::vector`] says after a system call; real vectors are below 256.
@@ -102,7 +103,7 @@ const REGS_SIZE: usize = size_of::<UserRegs>();
 const _: () = assert!(REGS_SIZE == 22 * 8 && REGS_SIZE.is_multiple_of(16));
 
 /// Offset of `TSS.RSP0` in the per-CPU area; also where the system-call stub finds the end of the thread's registers.
-const RSP0: usize = offset_of!(PerCpu, tss) + 4;
+pub(super) const RSP0: usize = offset_of!(PerCpu, tss) + 4;
 
 /// Runs the thread in user mode until something needs the kernel; `regs` then says what.
 ///
@@ -176,21 +177,7 @@ unsafe extern "C" fn syscall_entry() {
         "push rcx",
         "push rax",
         "push {syscall}",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_regs!(),
         "jmp {back}",
         scratch = const offset_of!(PerCpu, scratch),
         rsp0 = const RSP0,

@@ -127,6 +127,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
 /// The first task, with the whole machine at hand.
 async fn main() {
     crate::init::set_limits();
+    task::suspend::init();
     if let Err(error) = crate::devtmpfs::init() {
         log::error!("devtmpfs: {error}");
     }

@@ -3,7 +3,6 @@
 use super::backtrace::{self, Place};
 use super::{begin, emit, end, headline};
 use crate::arch::trap::{TrapFrame, vector};
-use crate::arch::{self, smp};
 use x86_64::registers::control::{Cr0, Cr2, Cr3, Cr4};
 use x86_64::registers::model_specific::{FsBase, GsBase};
 
@@ -33,19 +32,6 @@ pub fn exception(frame: &TrapFrame) -> ! {
     print_machine_state();
     backtrace::print(Some(frame.rip), frame.rbp);
     end(format_args!("{cause}"))
-}
-
-/// Handles a non-maskable interrupt: the end, if another CPU panics.
-pub fn nmi(_frame: &TrapFrame) {
-    if smp::is_stopping() {
-        arch::halt_forever();
-    }
-    executor::cpu::nmi_enter();
-    log::warn!(
-        "NMI received for unknown reason on CPU {}",
-        executor::cpu::id()
-    );
-    executor::cpu::nmi_exit();
 }
 
 fn page_fault(frame: &TrapFrame) {

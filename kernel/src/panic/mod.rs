@@ -6,7 +6,7 @@
 mod backtrace;
 mod exception;
 
-pub use exception::{exception, nmi};
+pub use exception::exception;
 
 use crate::arch::{self, power, smp, tsc};
 use crate::printk::{self, console, level};

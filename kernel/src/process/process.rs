@@ -215,7 +215,7 @@ impl Process {
     }
 
     /// Calls `f` with its address space, unless it has ended or is of the kernel. `f` runs under a spin lock.
-    #[inline]
+    #[inline(always)]
     pub fn with_space<R>(&self, f: impl FnOnce(Option<&Arc<AddressSpace>>) -> R) -> R {
         f(self.mm.lock().as_ref())
     }

@@ -341,7 +341,7 @@ impl Thread {
     }
 
     /// Calls `f` with its address space, unless it has ended or is a kernel thread.
-    #[inline]
+    #[inline(always)]
     pub fn with_space<R>(&self, f: impl FnOnce(Option<&Arc<AddressSpace>>) -> R) -> R {
         self.process.with_space(f)
     }

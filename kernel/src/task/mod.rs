@@ -17,6 +17,8 @@ mod lock_ktests;
 pub mod order;
 pub mod place;
 pub mod platform;
+pub mod stacks;
+pub mod suspend;
 pub mod tick;
 
 use alloc::boxed::Box;
@@ -73,18 +75,18 @@ fn this() -> &'static CpuTasks {
 /// # Context
 /// The end of each CPU's boot; interrupts are switched on.
 pub fn run() -> ! {
+    x86_64::instructions::interrupts::disable();
     percpu::this().online.store(true, Ordering::Release);
-    x86_64::instructions::interrupts::enable();
-    loop {
-        let tasks = this();
-        tasks.executor.run_until_idle(&ThreadHooks);
-        idle(tasks);
-    }
+    suspend::start()
 }
 
 /// Halts until an interrupt, unless there is something to do.
-fn idle(tasks: &CpuTasks) {
+///
+/// # Context
+/// The CPU's loop, outside any poll: it stays on its CPU.
+fn idle() {
     x86_64::instructions::interrupts::disable();
+    let tasks = this();
     if tasks.executor.prepare_idle() {
         place::pull();
         percpu::this().idle.store(true, Ordering::Relaxed);
@@ -125,6 +127,7 @@ fn on_event(_: Instant) -> Option<Instant> {
 /// Task, where `need_resched` was seen.
 #[inline]
 pub fn should_resched() -> bool {
+    let _here = cpu::preempt_disable();
     this().executor.should_resched()
 }
 
@@ -134,11 +137,13 @@ pub fn should_resched() -> bool {
 /// Task.
 #[inline]
 pub fn others_wait() -> bool {
+    // The answer may be another CPU's, and old: a hint.
     this().executor.others_wait()
 }
 
 /// Tasks that are running or could be, on this CPU.
 pub fn runnable() -> usize {
+    let _here = cpu::preempt_disable();
     this().executor.with_policy(|order| order.runnable())
 }
 
@@ -147,10 +152,11 @@ pub fn runnable() -> usize {
 /// # Context
 /// Task.
 pub fn current_space() -> Option<Arc<AddressSpace>> {
-    this().space.with(|space| space.clone())
+    let here = cpu::preempt_disable();
+    this().space.with_held(&here, |space| space.clone())
 }
 
-/// Loads the thread's registers and address space around its polls.
+/// Loads the thread's registers and address space around its polls, and where they are suspended and resumed.
 struct ThreadHooks;
 
 impl Hooks for ThreadHooks {

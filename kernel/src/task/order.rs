@@ -92,8 +92,10 @@ impl Order {
                 break;
             }
             let may_go = |task: &Runnable<Self>| {
-                Thread::of_tag(task.tag())
-                    .is_some_and(|thread| thread.affinity.load(Ordering::Relaxed) & 1 << cpu != 0)
+                !task.is_leaving()
+                    && Thread::of_tag(task.tag()).is_some_and(|thread| {
+                        thread.affinity.load(Ordering::Relaxed) & 1 << cpu != 0
+                    })
             };
             let Some((node, mut task)) = self.queue.take_where(|task, _| may_go(task), now.as_ns())
             else {

@@ -42,6 +42,14 @@ impl Platform for Machine {
             apic::set_oneshot(deadline.ns_since(self.now()));
         }
     }
+
+    fn preempt(&self) {
+        super::suspend::dropped_guard();
+    }
+
+    fn on_softirq_stack(&self, run: &mut dyn FnMut()) {
+        super::suspend::on_softirq_stack(run);
+    }
 }
 
 /// Gives the executor its machine and takes the vectors that it needs.

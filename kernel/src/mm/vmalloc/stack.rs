@@ -58,6 +58,15 @@ impl KernelStack {
         Some(KernelStack { bottom })
     }
 
+    /// Takes over a stack that was forgotten.
+    ///
+    /// # Safety
+    /// `bottom` is that of a stack that was forgotten and that nothing stands on, and is used once.
+    #[allow(unsafe_code, reason = "makes an owner of an address")]
+    pub unsafe fn from_bottom(bottom: usize) -> KernelStack {
+        KernelStack { bottom }
+    }
+
     /// The lowest address of the stack.
     pub fn bottom(&self) -> usize {
         self.bottom

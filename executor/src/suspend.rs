@@ -1,0 +1,342 @@
+//! Preempted polls keep their stack.
+//!
+//! Purpose: a poll that is under way can be left in its midst, for another task, and gone on with later, on this CPU or
+//! another. What is left is the whole stack with the executor's loop at its bottom; the CPU's loop goes on elsewhere: on
+//! the stack of another suspended poll, which is the common case, or on a fresh one. When the poll returns at last, it
+//! returns into the loop that polled it, which is from then on the loop of whatever CPU that is.
+//!
+//! So the loop, [`run`], and its callees hold no reference to "their" CPU's executor across anything that may be
+//! left: they ask the machine for it, with preemption off, each time anew (rule 10).
+//!
+//! Contexts: [`suspend`] is called in a poll, with interrupts masked and nothing counted in the word of rule 7: on the way
+//! out of an interrupt, or by a plain call where a guard was dropped (rule 8). From its first line to the arrival on the
+//! other stack preemption is held off. The count is the CPU's, not the task's: who leaves raises it, who arrives lowers it.
+//!
+//! A task that is left goes to the run queue before the switch, so that the policy weighs it against the others. That queue
+//! is this CPU's own, and nothing else looks at it before the arrival; but the policy must not send the task elsewhere until
+//! then ([`Runnable::is_leaving`]). What is to go to another CPU goes after the switch, since that one might be quicker
+//! (rule 9); and the stack of a loop that makes way for good is given back by the side that was resumed (rule 11).
+
+use core::ptr::NonNull;
+
+use crate::{
+    cpu::{self, PreemptGuard},
+    executor::{Ended, Executor, Hooks, Own, Started, TaskTag, Turn, complete},
+    policy::{EnqueueKind, Outcome, Policy},
+    raw::{CpuShared, Place, Runnable, Saver},
+    rcu,
+    time::Instant,
+};
+
+/// A stack with a loop at its bottom: what the machine knows it by.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stack(pub NonNull<()>);
+
+/// Where a switch goes.
+pub enum To {
+    /// To a poll that was suspended, in the midst of its own [`suspend`].
+    Place(Place),
+    /// To the fresh stack that the machine knows by this, whose first function is to call [`run`].
+    Fresh(NonNull<()>),
+}
+
+/// A machine whose CPUs can leave a stack for another.
+///
+/// All functions are called with preemption off and interrupts masked, save [`Machine::executor`], where they may be on.
+///
+/// # Safety
+/// `executor` gives the executor of the CPU that it is called on, for each CPU always the same. `switch` stores the stack
+/// pointer through `from` before it uses another stack, comes back when that place is switched to, with the callee-saved
+/// registers as they were, and only then; so `leave`, which stores nothing and never comes back. Stacks that are given
+/// back are not in use.
+#[expect(unsafe_code, reason = "what runs on a stack trusts the machine")]
+pub unsafe trait Machine<P: Policy>: Hooks {
+    /// This CPU's executor.
+    fn executor(&self) -> &'static Executor<P>;
+
+    /// A stack for a loop, or none where what is left is kept back: for what is `urgent`, or altogether.
+    fn take_stack(&self, urgent: bool) -> Option<Stack>;
+
+    /// Takes back a stack that nothing stands on.
+    fn give_stack(&self, stack: Stack);
+
+    /// Leaves this stack for another one until somebody switches back.
+    fn switch(&self, from: &Saver, to: To);
+
+    /// Leaves this stack for good.
+    fn leave(&self, to: Place) -> !;
+}
+
+/// What a CPU's executor keeps about stacks.
+pub(crate) struct Stacks<P: Policy> {
+    /// The stack that the loop stands on, and the current poll with it; none if the machine keeps that stack.
+    current: Option<Stack>,
+    /// The stack that was left for good, to be given back on arrival.
+    freed: Option<Stack>,
+    /// The task that was left and that something is asked of: it is queued on arrival, here or elsewhere.
+    left: Option<Runnable<P>>,
+    /// The poll that a fresh stack begins with.
+    first: Option<Started>,
+}
+
+impl<P: Policy> Default for Stacks<P> {
+    fn default() -> Self {
+        Self {
+            current: None,
+            freed: None,
+            left: None,
+            first: None,
+        }
+    }
+}
+
+/// Says that this loop stands on `stack`, which is to be given back when the loop makes way.
+///
+/// # Context
+/// The CPU's loop, before its first poll.
+pub fn adopt_stack<P: Policy>(machine: &impl Machine<P>, stack: Stack) {
+    let stay = cpu::preempt_disable();
+    let executor = machine.executor();
+    executor
+        .own
+        .with_held(&stay, |own| own.stacks.current = Some(stack));
+}
+
+/// The loop of a stack: arrives there, goes on with the poll that the stack was taken for, if any, and polls for ever what
+/// can run on whatever CPU this is at the moment.
+///
+/// `unmask` lets interrupts in. `idle` is called where nothing can run, outside any poll: it waits for an interrupt after a
+/// last look ([`Executor::prepare_idle`]).
+///
+/// # Context
+/// The first thing on a stack that [`To::Fresh`] was switched to, interrupts masked, the count of preemption raised by
+/// the side that left.
+pub fn run<P: Policy>(machine: &impl Machine<P>, unmask: impl FnOnce(), idle: impl Fn()) -> ! {
+    let stay = cpu::adopt_preempt_disable();
+    let executor = machine.executor();
+    let mut next = executor.own.with_held(&stay, |own| {
+        own.arrive(executor.shared, machine);
+        own.stacks.first.take()
+    });
+    drop(stay);
+    unmask();
+    loop {
+        next = match next {
+            Some(started) => finish_and_begin(machine, started.poll()),
+            None => {
+                free_dead(machine);
+                idle();
+                begin(machine)
+            }
+        };
+    }
+}
+
+/// Frees the tasks that were left to this CPU's loop.
+fn free_dead<P: Policy>(machine: &impl Machine<P>) {
+    let stay = cpu::preempt_disable();
+    let shared = machine.executor().shared;
+    drop(stay);
+    // Any CPU may free them.
+    shared.free_dead();
+}
+
+/// Begins the next poll. A suspended one is gone on with instead, and this stack is given back.
+fn begin<P: Policy>(machine: &impl Machine<P>) -> Option<Started> {
+    let stay = cpu::preempt_disable();
+    let executor = machine.executor();
+    let turn = executor
+        .own
+        .with_held(&stay, |own| own.begin_apart(executor.shared, machine));
+    take_turn(machine, turn, stay)
+}
+
+/// Ends a poll, on the CPU where it ended, and begins the next.
+#[inline(always)]
+fn finish_and_begin<P: Policy>(machine: &impl Machine<P>, ended: Ended) -> Option<Started> {
+    let stay = cpu::preempt_disable();
+    let executor = machine.executor();
+    let shared = executor.shared;
+    let (done, turn) = executor.own.with_held(&stay, |own| {
+        let now = Instant::now();
+        let done = own.finish(shared, ended, now, machine);
+        // A finished task is seen to first, with preemption on; then there is time for a turn.
+        let turn = if done.is_none() {
+            own.begin(shared, now, machine)
+        } else {
+            Turn::Idle
+        };
+        (done, turn)
+    });
+    if done.is_some() {
+        drop(stay);
+        complete(done);
+        return begin(machine);
+    }
+    take_turn(machine, turn, stay)
+}
+
+#[inline(always)]
+fn take_turn<P: Policy>(
+    machine: &impl Machine<P>,
+    turn: Turn,
+    stay: PreemptGuard,
+) -> Option<Started> {
+    match turn {
+        Turn::Poll(started) => {
+            let shared = machine.executor().shared;
+            drop(stay);
+            // Any CPU may free them.
+            shared.free_dead();
+            Some(started)
+        }
+        Turn::Idle => None,
+        Turn::Resume(place) => make_way(machine, place, &stay),
+    }
+}
+
+/// Leaves this loop's stack for good, for a suspended poll's.
+#[cold]
+fn make_way<P: Policy>(machine: &impl Machine<P>, place: Place, stay: &PreemptGuard) -> ! {
+    // They come back on where the other stack had them on.
+    core::mem::forget(cpu::irq_save());
+    machine.executor().own.with_held(stay, |own| {
+        own.stacks.freed = own.stacks.current.take();
+    });
+    machine.leave(place)
+}
+
+/// Leaves the current poll for another task, if the policy would have that run and there is a stack for it. Comes back
+/// when the poll is gone on with, or at once; true if it was left.
+///
+/// # Context
+/// A poll of the task level, interrupts masked, nothing counted in the word of rule 7. It may come back on another CPU.
+pub fn suspend<P: Policy>(machine: &impl Machine<P>) -> bool {
+    let stay = cpu::preempt_disable();
+    let executor = machine.executor();
+    let plan = executor
+        .own
+        .with_held(&stay, |own| own.plan(executor.shared, machine));
+    let Some(Plan { from, to, stack }) = plan else {
+        return false;
+    };
+    machine.switch(&from, to);
+    // This may be another CPU, and much later.
+    let executor = machine.executor();
+    executor.own.with_held(&stay, |own| {
+        own.stacks.current = stack;
+        own.arrive(executor.shared, machine);
+    });
+    true
+}
+
+/// How the current stack is left.
+struct Plan {
+    from: Saver,
+    to: To,
+    /// The stack that is left, which this loop finds itself on again.
+    stack: Option<Stack>,
+}
+
+impl<P: Policy> Own<P> {
+    /// Decides whether the current poll makes way. If so, its task is queued, the next one current, and the stack is to
+    /// be left.
+    fn plan(&mut self, shared: &'static CpuShared, machine: &impl Machine<P>) -> Option<Plan> {
+        let now = Instant::now();
+        cpu::clear_need_resched();
+        rcu::turn(shared);
+        shared.set_looking();
+        let asked = self.take_in(shared, now);
+        let wanted = match &mut self.current {
+            Some(current) => self.policy.should_resched(current, self.started, now) || asked,
+            None => false,
+        };
+        let plan = if wanted && !self.policy.is_empty() {
+            self.plan_for(shared, machine, now)
+        } else {
+            None
+        };
+        if plan.is_none() && shared.set_busy() {
+            cpu::set_need_resched();
+        }
+        plan
+    }
+
+    fn plan_for(
+        &mut self,
+        shared: &'static CpuShared,
+        machine: &impl Machine<P>,
+        now: Instant,
+    ) -> Option<Plan> {
+        let Some(fresh) = machine.take_stack(self.policy.is_urgent()) else {
+            shared.count_refusal();
+            // The poll makes way where it ends, or where its user program is entered.
+            cpu::set_need_resched();
+            return None;
+        };
+        let mut running = self.current.take()?;
+        let ns = now.ns_since(self.started);
+        running.account_part(ns);
+        shared.note_poll(ns, || running.poll_addr());
+        machine.poll_end(&TaskTag(running.tag()));
+        self.policy
+            .put(&mut running, Outcome::Runnable, self.started, now);
+        let (left, from) = running.suspend_poll();
+        let me = left.task_addr();
+        if left.is_wanted() {
+            // It may go to another CPU.
+            self.stacks.left = Some(left);
+        } else {
+            self.policy.enqueue(left, EnqueueKind::Preempted, None, now);
+        }
+        let next = self.policy.pick(now);
+        shared.set_queued(!self.policy.is_empty());
+        let turn = match next {
+            Some(next) if next.task_addr() == me => {
+                // The policy has thought better of it.
+                machine.give_stack(fresh);
+                machine.poll_start(&TaskTag(next.tag()));
+                self.current = Some(next.unsuspend());
+                self.started = now;
+                return None;
+            }
+            Some(next) => self.turn_to_apart(shared, next, now, machine),
+            None => {
+                // The policy keeps all of them back: a fresh loop waits.
+                cpu::set_current(core::ptr::null());
+                shared.set_polled(core::ptr::null());
+                Turn::Idle
+            }
+        };
+        shared.count_suspension();
+        let stack = self.stacks.current.take();
+        let to = match turn {
+            Turn::Resume(place) => {
+                machine.give_stack(fresh);
+                To::Place(place)
+            }
+            other => {
+                if let Turn::Poll(started) = other {
+                    self.stacks.first = Some(started);
+                }
+                To::Fresh(self.stacks.current.insert(fresh).0)
+            }
+        };
+        Some(Plan { from, to, stack })
+    }
+
+    /// The first thing on a stack that was switched to: what the other side could not do while it stood on its own.
+    fn arrive(&mut self, shared: &'static CpuShared, machine: &impl Machine<P>) {
+        if let Some(left) = self.stacks.left.take()
+            && let Some(stays) = self.attend(shared, left)
+        {
+            shared.set_queued(true);
+            let current = self.current.as_mut();
+            self.policy
+                .enqueue(stays, EnqueueKind::Preempted, current, self.started);
+        }
+        if let Some(stack) = self.stacks.freed.take() {
+            machine.give_stack(stack);
+        }
+    }
+}

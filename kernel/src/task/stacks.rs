@@ -1,0 +1,137 @@
+//! The pool of stacks on which loops go on whose polls were suspended.
+//!
+//! Contexts: stacks are taken and given where polls are suspended, with interrupts masked; a task makes new ones and frees
+//! what is too much. Lock: [`POOL`], interrupts masked, leaf.
+//!
+//! Limits: the task keeps [`target`] stacks ready, so what is taken comes back soon; there are [`limit`] in all at most. Of
+//! those that are ready, fair tasks are preempted with the upper half only: the lower is for real-time tasks. Where there
+//! is none the poll runs on: less prompt, never wrong (rule 12).
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use executor::irq::IrqEvent;
+use executor::sync::SpinLockIrq;
+
+use crate::arch::smp;
+use crate::mm::vmalloc::KernelStack;
+
+/// Room of the pool, and so the most stacks that there can be.
+const CAPACITY: usize = 512;
+
+struct Pool {
+    ready: [Option<KernelStack>; CAPACITY],
+    len: usize,
+}
+
+static POOL: SpinLockIrq<Pool> = SpinLockIrq::new(Pool {
+    ready: [const { None }; CAPACITY],
+    len: 0,
+});
+
+/// Stacks that were made and not freed, in the pool or in use.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+/// How many are to be ready; zero until [`init`].
+static TARGET: AtomicUsize = AtomicUsize::new(0);
+/// Raised when there are too few stacks ready, or too many.
+static UNBALANCED: IrqEvent = IrqEvent::new();
+
+/// How many stacks are kept ready.
+pub fn target() -> usize {
+    TARGET.load(Ordering::Relaxed)
+}
+
+/// How many stacks there are at most, ready or in use.
+pub fn limit() -> usize {
+    (target() * 8).min(CAPACITY)
+}
+
+/// Stacks that are ready, and that there are.
+pub fn counts() -> (usize, usize) {
+    (POOL.lock().len, MADE.load(Ordering::Relaxed))
+}
+
+/// Fills the pool, and spawns the task that keeps it filled.
+///
+/// # Context
+/// Boot, in a task, once.
+pub fn init() {
+    TARGET.store(4 + 2 * smp::cpu_count() as usize, Ordering::Relaxed);
+    balance();
+    executor::spawn("stacks", async {
+        loop {
+            UNBALANCED.wait().await;
+            balance();
+        }
+    })
+    .detach();
+}
+
+/// Takes a stack, unless what is left is kept for those that are `urgent`.
+///
+/// # Context
+/// Any but hard interrupts.
+pub fn take(urgent: bool) -> Option<KernelStack> {
+    let target = target();
+    let mut pool = POOL.lock();
+    let keep = if urgent { 0 } else { target / 2 };
+    let taken = if pool.len > keep {
+        pool.len -= 1;
+        let len = pool.len;
+        pool.ready[len].take()
+    } else {
+        None
+    };
+    let short = pool.len <= target / 2 + target / 4;
+    drop(pool);
+    if short && MADE.load(Ordering::Relaxed) < limit() {
+        UNBALANCED.raise();
+    }
+    taken
+}
+
+/// Gives a stack that nothing stands on.
+///
+/// # Context
+/// Any but hard interrupts.
+pub fn give(stack: KernelStack) {
+    let mut pool = POOL.lock();
+    let len = pool.len;
+    // There is room: no more were made.
+    pool.ready[len] = Some(stack);
+    pool.len += 1;
+    let much = pool.len > 2 * target();
+    drop(pool);
+    if much {
+        UNBALANCED.raise();
+    }
+}
+
+/// Counts a stack that was made elsewhere and will be given here.
+pub(super) fn adopt() {
+    MADE.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Makes stacks until enough are ready, or frees what is more.
+fn balance() {
+    loop {
+        let (ready, made) = counts();
+        if ready < target() && made < limit() {
+            let Some(stack) = KernelStack::new() else {
+                return;
+            };
+            MADE.fetch_add(1, Ordering::Relaxed);
+            give(stack);
+        } else if ready > 2 * target() {
+            let excess = {
+                let mut pool = POOL.lock();
+                pool.len -= 1;
+                let len = pool.len;
+                pool.ready[len].take()
+            };
+            MADE.fetch_sub(1, Ordering::Relaxed);
+            drop(excess);
+        } else {
+            return;
+        }
+    }
+}
