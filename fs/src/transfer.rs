@@ -130,6 +130,13 @@ impl Source for Parcel {
         self.len -= done;
         done
     }
+
+    fn skip(&mut self, len: usize) -> usize {
+        let done = len.min(self.len);
+        self.start += done;
+        self.len -= done;
+        done
+    }
 }
 
 #[cfg(test)]

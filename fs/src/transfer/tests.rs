@@ -79,6 +79,16 @@ fn a_parcel_has_the_pages_themselves_a_copy_does_not() {
 }
 
 #[test]
+fn bytes_that_nobody_wants_are_skipped() {
+    let (file, bytes) = holey();
+    let mut parcel = Parcel::read(&file, Some(100), 500).expect("there is memory");
+    let mut buf = [0; 100];
+    assert_eq!((parcel.skip(300), parcel.take(&mut buf)), (300, 100));
+    assert_eq!(buf, bytes[400..500]);
+    assert_eq!((parcel.skip(300), parcel.remaining()), (100, 0));
+}
+
+#[test]
 fn a_stream_goes_through_a_page() {
     let (reader, writer) = crate::pipe::pipe(0, 0, 0).expect("there is memory");
     writer
