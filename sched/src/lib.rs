@@ -42,6 +42,7 @@
 //! | load and utilisation of late | [`pelt`] |
 //! | weights of nice levels | [`weight`] |
 //! | priority inheritance | [`pi`] |
+//! | decisions over several CPUs: wake-up, balance, push and pull | [`smp`] |
 //! | the ordered tree most of them stand on | [`tree`] |
 //!
 //! What this crate is not: it does not block, wake or switch. Every method is called by the CPU that owns the queue, with
@@ -60,6 +61,7 @@ pub mod pi;
 pub mod policy;
 pub mod rt;
 pub mod runqueue;
+pub mod smp;
 pub mod tree;
 pub mod weight;
 
