@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use bitflags::bitflags;
 use fs::{File, Mapping};
 
+use crate::mm::vma::VmFlags;
+
 bitflags! {
     /// `PROT_*` of `mmap(2)`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,6 +215,8 @@ pub struct VmaInfo<'a> {
     pub end: u64,
     /// The rights.
     pub prot: Prot,
+    /// All that is known of it.
+    pub flags: VmFlags,
     /// `s` as opposed to `p`.
     pub shared: bool,
     /// Byte offset in the file.

@@ -34,6 +34,7 @@ impl AddressSpace {
                 start: vma.start,
                 end: vma.end,
                 prot: vma.flags.prot(),
+                flags: vma.flags,
                 shared: vma.flags.contains(VmFlags::MAYSHARE),
                 offset: if object.is_some() { vma.pgoff << 12 } else { 0 },
                 file: object.and_then(|object| object.file.as_ref()),

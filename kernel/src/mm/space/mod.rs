@@ -28,6 +28,7 @@ mod protect;
 mod remap;
 mod stack;
 mod state;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 

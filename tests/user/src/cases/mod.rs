@@ -11,6 +11,7 @@ mod process;
 mod procfs;
 mod ptrace;
 mod signals;
+mod smaps;
 mod sockets;
 mod sysctl;
 mod terminal;
@@ -46,6 +47,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
         ("signals", signals::CASES),
+        ("smaps", smaps::CASES),
         ("sockets", sockets::CASES),
         ("sysctl", sysctl::CASES),
         ("terminal", terminal::CASES),
