@@ -165,7 +165,7 @@ fn randomization_is_obeyed() {
     let _none = Setting::set("kernel/randomize_va_space", 0);
     let runs: Vec<_> = (0..4).map(|_| places()).collect();
     assert!(
-        runs[0].len() == 2 && runs.iter().all(|run| *run == runs[0]),
+        !runs[0].is_empty() && runs.iter().all(|run| *run == runs[0]),
         "{runs:?}"
     );
 }
