@@ -134,11 +134,28 @@ impl<P: Policy> Executor<P> {
     /// The executor's CPU, outside any poll, preemption on.
     #[inline]
     pub fn run_until_idle(&self, hooks: &impl Hooks) {
+        self.run_while(hooks, || true);
+    }
+
+    /// Polls tasks until there are none that could run, or `go_on`, asked after each poll, says no. False if there was none at
+    /// first.
+    ///
+    /// # Context
+    /// As [`Executor::run_until_idle`].
+    #[inline]
+    pub fn run_while(&self, hooks: &impl Hooks, mut go_on: impl FnMut() -> bool) -> bool {
         let mut next = self.begin(hooks);
+        let found = next.is_some();
         while let Some(started) = next {
-            next = self.finish_and_begin(started.poll(), hooks);
+            let ended = started.poll();
+            if !go_on() {
+                self.finish(ended, hooks);
+                break;
+            }
+            next = self.finish_and_begin(ended, hooks);
         }
         self.shared.free_dead();
+        found
     }
 
     /// Does one turn: takes in what was woken and polls one task. False if there was none.
@@ -160,7 +177,7 @@ impl<P: Policy> Executor<P> {
     #[inline]
     pub fn begin(&self, hooks: &impl Hooks) -> Option<Started> {
         self.own
-            .with(|own| own.begin(self.shared, Instant::now(), hooks))
+            .with(|own| own.begin(self.shared, now::<P>(), hooks))
             .unsuspended()
     }
 
@@ -169,7 +186,7 @@ impl<P: Policy> Executor<P> {
     pub fn finish(&self, ended: Ended, hooks: &impl Hooks) {
         let done = self
             .own
-            .with(|own| own.finish(self.shared, ended, Instant::now(), hooks));
+            .with(|own| own.finish(self.shared, ended, now::<P>(), hooks));
         complete(done);
     }
 
@@ -177,7 +194,7 @@ impl<P: Policy> Executor<P> {
     #[inline]
     pub fn finish_and_begin(&self, ended: Ended, hooks: &impl Hooks) -> Option<Started> {
         let (done, started) = self.own.with(|own| {
-            let now = Instant::now();
+            let now = now::<P>();
             let done = own.finish(self.shared, ended, now, hooks);
             // A finished task is seen to first, with preemption on; then there is time for a turn.
             let turn = if done.is_none() {
@@ -204,7 +221,7 @@ impl<P: Policy> Executor<P> {
     pub fn should_resched(&self) -> bool {
         self.own.with(|own| {
             cpu::clear_need_resched();
-            let now = Instant::now();
+            let now = now::<P>();
             let asked = own.take_in(self.shared, now);
             let resched = match &mut own.current {
                 Some(current) => own.policy.should_resched(current, own.started, now) || asked,
@@ -252,7 +269,7 @@ impl<P: Policy> Executor<P> {
     pub(crate) fn take_in(&self) {
         self.own.with(|own| {
             self.shared.set_looking();
-            own.take_in(self.shared, Instant::now());
+            own.take_in(self.shared, now::<P>());
         });
     }
 
@@ -284,6 +301,16 @@ impl Turn {
             Self::Resume(_) => unreachable!("only the loop of `suspend` suspends polls"),
             Self::Idle => None,
         }
+    }
+}
+
+/// The time, for a policy that wants it.
+#[inline(always)]
+fn now<P: Policy>() -> Instant {
+    if P::TIMED {
+        Instant::now()
+    } else {
+        Instant::ZERO
     }
 }
 
@@ -350,7 +377,7 @@ impl<P: Policy> Own<P> {
     /// [`Own::begin`] as a call of its own, for where no poll has just ended.
     #[inline(never)]
     pub(crate) fn begin_apart(&mut self, shared: &'static CpuShared, hooks: &impl Hooks) -> Turn {
-        self.begin(shared, Instant::now(), hooks)
+        self.begin(shared, now::<P>(), hooks)
     }
 
     /// [`Own::turn_to`] as a call of its own, for where a poll is left.

@@ -60,6 +60,11 @@ pub trait Policy: Sized + 'static {
     /// What the policy keeps for each task, in the task's own allocation, until that is freed.
     type Entity: Default + Send + 'static;
 
+    /// Whether the clock is looked at for each poll: for the policy's decisions, and for what [`TaskRef::run_time`] says. A
+    /// policy that asks for neither is given [`Instant::ZERO`] throughout, and spares each poll the look, which on a host is
+    /// dearer than all the rest of it.
+    const TIMED: bool = true;
+
     /// Takes a runnable task in. True if `current`, the task that is being polled, if any, should make way for it.
     fn enqueue(
         &mut self,
@@ -117,7 +122,7 @@ pub trait Policy: Sized + 'static {
     fn is_empty(&self) -> bool;
 }
 
-/// First come, first served. The policy of the host and of the first boots.
+/// First come, first served, whatever the time. The policy of the host and of the first boots.
 pub struct Fifo {
     queue: RunList<Self>,
 }
@@ -147,6 +152,7 @@ impl fmt::Debug for Fifo {
 
 impl Policy for Fifo {
     type Entity = ();
+    const TIMED: bool = false;
 
     #[inline]
     fn enqueue(

@@ -138,7 +138,8 @@ impl TaskRef {
         self.header().polls.load(Ordering::Relaxed)
     }
 
-    /// How long the task ran, up to the end of its last poll.
+    /// How long the task ran, up to the end of its last poll; zero if its policy asks for no times
+    /// ([`Policy::TIMED`](crate::Policy::TIMED)).
     pub fn run_time(&self) -> Duration {
         Duration::from_nanos(self.header().run_ns.load(Ordering::Relaxed))
     }

@@ -241,7 +241,9 @@ pub fn grace_periods() -> u64 {
 /// This CPU's loop is outside of any poll: it reads nothing.
 #[inline(always)]
 pub(crate) fn turn(cpu: &CpuShared) {
-    if cpu.rcu_owes() {
+    // The end of one grace period may begin the next, for which this is a quiescent state as well; and nobody asks the CPU that
+    // it is on again before it sleeps.
+    while cpu.rcu_owes() {
         GRACE.seen(cpu);
     }
 }

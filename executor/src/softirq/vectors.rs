@@ -106,6 +106,7 @@ impl ByVector {
 
 impl Policy for ByVector {
     type Entity = Vector;
+    const TIMED: bool = false;
 
     fn enqueue(
         &mut self,

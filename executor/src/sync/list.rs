@@ -8,8 +8,11 @@ use core::{
     marker::PhantomPinned,
     mem::MaybeUninit,
     ptr::{self, NonNull},
+    sync::atomic::Ordering,
     task::Waker,
 };
+
+use crate::facade::AtomicBool;
 
 /// Where a waiter stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +46,9 @@ pub(super) struct Node {
 /// A node in its pinned place.
 pub(super) struct Entry {
     node: UnsafeCell<Node>,
+    /// Said after the last use of the node by whoever grants: its owner then needs no lock to go on. Cleared by the owner before
+    /// it queues again.
+    granted: AtomicBool,
     _pinned: PhantomPinned,
 }
 
@@ -52,21 +58,41 @@ unsafe impl Send for Entry {}
 unsafe impl Sync for Entry {}
 
 impl Entry {
-    pub(super) const fn new() -> Self {
-        let node = Node {
-            prev: ptr::null_mut(),
-            next: ptr::null_mut(),
-            waker: None,
-            state: NodeState::Idle,
-            stays: false,
-            exclusive: true,
-            round: 0,
-            need: 0,
-        };
-        Self {
-            node: UnsafeCell::new(node),
-            _pinned: PhantomPinned,
+    crate::facade::const_fn! {
+        pub(super) fn new() -> Self {
+            Self {
+                node: UnsafeCell::new(Node {
+                    prev: ptr::null_mut(),
+                    next: ptr::null_mut(),
+                    waker: None,
+                    state: NodeState::Idle,
+                    stays: false,
+                    exclusive: true,
+                    round: 0,
+                    need: 0,
+                }),
+                granted: AtomicBool::new(false),
+                _pinned: PhantomPinned,
+            }
         }
+    }
+
+    /// Tells the owner that it has what it waits for. The entry must not be used after this: it may be gone.
+    #[inline(always)]
+    pub(super) fn grant(&self) {
+        self.granted.store(true, Ordering::Release);
+    }
+
+    /// Whether it was granted: the entry is in no list then, and its owner's alone.
+    #[inline(always)]
+    pub(super) fn is_granted(&self) -> bool {
+        self.granted.load(Ordering::Acquire)
+    }
+
+    /// Forgets that it was granted, before it is queued.
+    #[inline(always)]
+    pub(super) fn reset(&self) {
+        self.granted.store(false, Ordering::Relaxed);
     }
 
     /// The node.

@@ -139,6 +139,8 @@ impl Semaphore {
                     batch.push(node.waker.take());
                     // SAFETY: the first of this list; the node is not used after this.
                     unsafe { list.remove(entry) };
+                    // SAFETY: the entry lives until it knows.
+                    unsafe { entry.as_ref() }.grant();
                 }
                 if list.is_empty() {
                     // With the bit set only we change the word; the others see it clear and the permits at once. With it
@@ -260,6 +262,10 @@ impl Future for Take<'_> {
             }
             this.queued = true;
             return Poll::Pending;
+        }
+        if this.entry.is_granted() {
+            this.queued = false;
+            return Poll::Ready(());
         }
         let waker = cx.waker().clone();
         let (granted, old) = this.semaphore.waiters.with(|_| {

@@ -67,6 +67,8 @@ impl Lists {
         } else {
             node.state = NodeState::Granted;
             batch.push(node.waker.take());
+            // SAFETY: the entry lives until it knows.
+            unsafe { entry.as_ref() }.grant();
         }
         true
     }
@@ -201,6 +203,7 @@ impl WaitQueue {
             let old = node.waker.replace(waker);
             let fresh = node.state != NodeState::Queued;
             if fresh {
+                entry.reset();
                 node.state = NodeState::Queued;
                 node.exclusive = exclusive;
                 node.stays = stays;
@@ -241,16 +244,6 @@ impl WaitQueue {
         state
     }
 
-    /// Whether `entry` was granted a wake-up.
-    ///
-    /// # Safety
-    /// The entry belongs to this queue alone.
-    unsafe fn is_granted(&self, entry: &Entry) -> bool {
-        let _lists = self.lists.lock();
-        // SAFETY: the entry is this queue's, whose lock we hold.
-        unsafe { entry.node() }.state == NodeState::Granted
-    }
-
     /// Gives a wake-up that its receiver no longer wants to the next one.
     fn hand_on(&self) {
         self.wake_round(false, 1);
@@ -284,10 +277,9 @@ impl Wait<'_> {
     fn settle(self: Pin<&mut Self>) {
         // SAFETY: nothing is moved out of the pinned value.
         let this = unsafe { self.get_unchecked_mut() };
-        if this.queued {
+        if core::mem::take(&mut this.queued) && !this.entry.is_granted() {
             // SAFETY: the entry belongs to this queue.
             unsafe { this.queue.cancel(&this.entry) };
-            this.queued = false;
         }
     }
 
@@ -305,8 +297,7 @@ impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: the entry belongs to this queue.
-        if self.queued && unsafe { self.queue.is_granted(&self.entry) } {
+        if self.queued && self.entry.is_granted() {
             self.as_mut().settle();
             return Poll::Ready(());
         }
