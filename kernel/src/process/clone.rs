@@ -182,9 +182,7 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         let _ = thread.process().watch_cpu_limit();
     }
     let child = &*thread;
-    child
-        .nice
-        .store(parent.nice.load(Ordering::Relaxed), Ordering::Relaxed);
+    child.inherit_attributes(parent);
     child
         .affinity
         .store(parent.affinity.load(Ordering::Relaxed), Ordering::Relaxed);

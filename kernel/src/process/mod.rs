@@ -8,6 +8,7 @@
 //! The [`table`] finds both by number, and is the lock ("task list") that guards every family link: parents, children,
 //! groups, sessions, zombies. Lock order: task list, then a process's signal lock, then the small locks of a thread.
 
+pub mod attributes;
 pub mod guarded;
 pub mod pid;
 pub mod rlimit;

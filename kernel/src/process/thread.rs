@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::pin::Pin;
-use core::sync::atomic::{
-    AtomicBool, AtomicI8, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering,
-};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::task::{Context, Poll};
 
 use conquer_once::spin::OnceCell;
@@ -14,6 +12,7 @@ use executor::TaskRef;
 use executor::sync::SpinLock;
 use fs::{Credentials, Errno, FdTable, FsContext};
 
+use super::attributes::{AtomicAttributes, Attributes};
 use super::guarded::Guarded;
 use super::pid::Pid;
 use super::process::Process;
@@ -119,8 +118,7 @@ pub struct Thread {
     pub futex: crate::futex::Node,
     /// Processor time and events.
     pub usage: Usage,
-    /// Nice value.
-    pub nice: AtomicI8,
+    attributes: AtomicAttributes,
     /// Where a zero goes when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
     pub clear_child_tid: AtomicU64,
     /// Head of the list of robust futexes, or 0.
@@ -204,7 +202,7 @@ impl Thread {
             machine,
             futex: crate::futex::Node::default(),
             usage: Usage::default(),
-            nice: AtomicI8::new(0),
+            attributes: AtomicAttributes::default(),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             parent_death_signal: AtomicU8::new(0),
@@ -233,11 +231,35 @@ impl Thread {
         unsafe { tag.cast::<Thread>().as_ref() }
     }
 
-    /// Policy and nice value, for the scheduler.
+    /// Policy, priority and nice value as the scheduler takes them.
     pub fn sched_policy(&self) -> sched::Policy {
-        sched::Policy::Normal {
-            nice: self.nice.load(Ordering::Relaxed),
+        self.attributes().policy()
+    }
+
+    /// Policy, priority and nice value.
+    pub fn attributes(&self) -> Attributes {
+        self.attributes.get()
+    }
+
+    /// Takes over a parent's scheduling. Context: before the thread runs.
+    pub(super) fn inherit_attributes(&self, parent: &Thread) {
+        self.attributes.set(parent.attributes().forked());
+    }
+
+    /// Changes policy, priority or nice value to what `change` makes of them, from the thread's next turn on, which is at
+    /// once if it runs.
+    ///
+    /// # Errors
+    /// Those of `change`; then nothing is changed.
+    pub fn set_attributes<E>(
+        &self,
+        change: impl FnMut(Attributes) -> Result<Attributes, E>,
+    ) -> Result<(), E> {
+        self.attributes.try_change(change)?;
+        if let Some(task) = self.task() {
+            task.notify_owner();
         }
+        Ok(())
     }
 
     /// Gives it a descriptor table of its own, with what the shared one holds now.
@@ -249,14 +271,6 @@ impl Thread {
         let shared = self.with_shared(|s| s.files.replace(own));
         drop(shared);
         Ok(())
-    }
-
-    /// Sets the nice value.
-    pub fn set_nice(&self, nice: i8) {
-        self.nice.store(nice, Ordering::Relaxed);
-        if let Some(task) = self.task() {
-            task.notify_owner();
-        }
     }
 
     /// The open file that descriptor `fd` stands for.

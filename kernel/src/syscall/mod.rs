@@ -12,6 +12,7 @@ pub mod fcntl;
 pub mod fd;
 pub mod futex;
 pub mod ids;
+pub mod ioprio;
 pub mod lock;
 pub mod log;
 pub mod mm;
@@ -24,6 +25,7 @@ pub mod poll;
 pub mod process;
 pub mod ptrace;
 pub mod rw;
+pub mod sched;
 pub mod signal;
 pub mod signalfd;
 pub mod socket;
@@ -150,6 +152,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     fd::CALLS,
     futex::CALLS,
     ids::CALLS,
+    ioprio::CALLS,
     lock::CALLS,
     log::CALLS,
     mm::CALLS,
@@ -162,6 +165,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     process::CALLS,
     ptrace::CALLS,
     rw::CALLS,
+    sched::CALLS,
     signal::CALLS,
     signalfd::CALLS,
     socket::CALLS,

@@ -1,6 +1,5 @@
 //! Calls on processes and threads: making, ending, awaiting, replacing, and what hangs off them.
 
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use executor::time::Instant;
@@ -28,7 +27,6 @@ use crate::usermem;
 
 /// The calls of this area.
 pub const CALLS: &[(u16, Plain)] = &[
-    (24, sched_yield),
     (39, getpid),
     (56, clone_call),
     (57, fork),
@@ -46,10 +44,6 @@ pub const CALLS: &[(u16, Plain)] = &[
     (121, getpgid),
     (124, getsid),
     (135, personality),
-    (251, ioprio_set),
-    (252, ioprio_get),
-    (140, getpriority),
-    (141, setpriority),
     (158, arch_prctl),
     (160, setrlimit),
     (186, gettid),
@@ -74,15 +68,6 @@ fn gettid(call: &mut Call<'_>) -> SysResult {
 
 fn getppid(call: &mut Call<'_>) -> SysResult {
     Ok(call.thread.process().ppid() as u64)
-}
-
-fn sched_yield(_: &mut Call<'_>) -> SysResult {
-    // With nobody to give way to, it is nothing.
-    if crate::task::others_wait() {
-        Err(Stop::Yield)
-    } else {
-        Ok(0)
-    }
 }
 
 fn exit_call(call: &mut Call<'_>) -> SysResult {
@@ -700,134 +685,4 @@ pub fn may_inspect(caller: &Thread, thread: &Thread) -> bool {
     alloc::sync::Arc::ptr_eq(caller.process(), thread.process())
         || same
         || mine.capable(Cap::SysPtrace)
-}
-
-// Nice values.
-
-/// The threads that getpriority and setpriority are about.
-fn by_priority_kind(call: &Call<'_>, kind: i32, who: i32) -> Result<Vec<alloc::sync::Arc<Thread>>> {
-    const PROCESS: i32 = 0;
-    const GROUP: i32 = 1;
-    const USER: i32 = 2;
-    let mut threads = Vec::new();
-    match kind {
-        PROCESS if who == 0 => threads.push(call.thread.clone()),
-        PROCESS => threads.extend(table::lock().thread(who).cloned()),
-        GROUP => {
-            let own = call.thread.process().group().id;
-            let table = table::lock();
-            if let Some(group) = table.group(if who == 0 { own } else { who }) {
-                for member in group.members(&table) {
-                    threads.extend(member.threads());
-                }
-            } else if who == 0 {
-                drop(table);
-                threads.extend(call.thread.process().threads());
-            }
-        }
-        USER => {
-            let uid = if who == 0 {
-                call.thread.cred().uid
-            } else {
-                who as u32
-            };
-            let table = table::lock();
-            for process in table.processes() {
-                threads.extend(
-                    process
-                        .threads()
-                        .into_iter()
-                        .filter(|thread| thread.cred().uid == uid),
-                );
-            }
-        }
-        _ => return Err(Errno::EINVAL),
-    }
-    if threads.is_empty() {
-        Err(Errno::ESRCH)
-    } else {
-        Ok(threads)
-    }
-}
-
-/// `ioprio_get(2)` counts its kinds from 1, `getpriority(2)` from 0.
-fn io_priority_kind(call: &Call<'_>) -> Result<Vec<alloc::sync::Arc<Thread>>> {
-    match call.int(0) {
-        kind @ 1..=3 => by_priority_kind(call, kind - 1, call.int(1)),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn ioprio_get(call: &mut Call<'_>) -> SysResult {
-    let threads = io_priority_kind(call)?;
-    let best = threads
-        .iter()
-        .map(|thread| thread.io_priority.load(Ordering::Relaxed))
-        .min();
-    Ok(u64::from(best.unwrap_or(0)))
-}
-
-fn ioprio_set(call: &mut Call<'_>) -> SysResult {
-    const CLASS_NONE: u32 = 0;
-    const CLASS_REALTIME: u32 = 1;
-    const CLASS_BEST_EFFORT: u32 = 2;
-    const CLASS_IDLE: u32 = 3;
-    const LEVELS: u32 = 8;
-    let value = call.arg(2) as u32;
-    let (class, level) = (value >> 13 & 7, value & 0x1fff);
-    let mine = call.thread.cred();
-    match class {
-        CLASS_REALTIME if !mine.capable(Cap::SysNice) && !mine.capable(Cap::SysAdmin) => {
-            return Err(Errno::EPERM.into());
-        }
-        CLASS_REALTIME | CLASS_BEST_EFFORT if level >= LEVELS => return Err(Errno::EINVAL.into()),
-        CLASS_REALTIME | CLASS_BEST_EFFORT | CLASS_IDLE => {}
-        CLASS_NONE if level == 0 => {}
-        _ => return Err(Errno::EINVAL.into()),
-    }
-    for thread in io_priority_kind(call)? {
-        let theirs = thread.cred();
-        if theirs.uid != mine.euid && theirs.uid != mine.uid && !mine.capable(Cap::SysNice) {
-            return Err(Errno::EPERM.into());
-        }
-        thread.io_priority.store(value, Ordering::Relaxed);
-    }
-    Ok(0)
-}
-
-fn getpriority(call: &mut Call<'_>) -> SysResult {
-    let threads = by_priority_kind(call, call.int(0), call.int(1))?;
-    let least = threads
-        .iter()
-        .map(|thread| thread.nice.load(Ordering::Relaxed))
-        .min()
-        .unwrap_or(0);
-    // Between 1 and 40, so that it is no error.
-    Ok((20 - i64::from(least)) as u64)
-}
-
-fn setpriority(call: &mut Call<'_>) -> SysResult {
-    let nice = call.int(2).clamp(-20, 19) as i8;
-    let mine = call.thread.cred();
-    let mut outcome = Err(Errno::ESRCH);
-    for thread in by_priority_kind(call, call.int(0), call.int(1))? {
-        let theirs = thread.cred();
-        let privileged = mine.capable(Cap::SysNice);
-        if theirs.uid != mine.euid && theirs.euid != mine.euid && !privileged {
-            outcome = Err(Errno::EPERM);
-            continue;
-        }
-        let better = nice < thread.nice.load(Ordering::Relaxed);
-        let allowed = (20 - i64::from(nice)) as u64 <= thread.process().limit(Resource::Nice);
-        if better && !privileged && !allowed {
-            outcome = Err(Errno::EACCES);
-            continue;
-        }
-        if outcome == Err(Errno::ESRCH) {
-            outcome = Ok(());
-        }
-        thread.set_nice(nice);
-    }
-    outcome?;
-    Ok(0)
 }

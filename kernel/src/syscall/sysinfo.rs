@@ -1,4 +1,4 @@
-//! Calls about the whole system, and on processors.
+//! Calls about the whole system.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -6,7 +6,7 @@ use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, Stop, SysResult};
 use crate::arch::{power, smp};
-use crate::process::{Thread, table};
+use crate::process::table;
 use crate::usermem;
 use crate::{mm, random, task, timekeeping, uts};
 
@@ -14,19 +14,10 @@ use crate::{mm, random, task, timekeeping, uts};
 pub const CALLS: &[(u16, Plain)] = &[
     (63, uname),
     (99, sysinfo),
-    (142, sched_setparam),
-    (143, sched_getparam),
-    (144, sched_setscheduler),
-    (145, sched_getscheduler),
-    (146, sched_get_priority_max),
-    (147, sched_get_priority_min),
-    (148, sched_rr_get_interval),
     (169, reboot),
     (170, sethostname),
     (171, setdomainname),
     (176, delete_module),
-    (203, sched_setaffinity),
-    (204, sched_getaffinity),
     (309, getcpu),
     (318, getrandom),
     (324, membarrier),
@@ -203,98 +194,6 @@ pub async fn reboot_wait(call: &mut Call<'_>) -> Result<u64> {
     }
 }
 
-// Scheduling: every thread is of the fair class so far.
-
-/// The thread with number `tid`, or the caller for 0.
-fn thread_of(call: &Call<'_>, tid: i32) -> Result<alloc::sync::Arc<Thread>> {
-    match tid {
-        0 => Ok(call.thread.clone()),
-        tid if tid < 0 => Err(Errno::EINVAL),
-        tid => table::lock().thread(tid).cloned().ok_or(Errno::ESRCH),
-    }
-}
-
-const SCHED_OTHER: i32 = 0;
-const SCHED_FIFO: i32 = 1;
-const SCHED_RR: i32 = 2;
-const SCHED_BATCH: i32 = 3;
-const SCHED_IDLE: i32 = 5;
-const SCHED_DEADLINE: i32 = 6;
-
-fn sched_getscheduler(call: &mut Call<'_>) -> SysResult {
-    thread_of(call, call.int(0))?;
-    Ok(SCHED_OTHER as u64)
-}
-
-fn sched_setscheduler(call: &mut Call<'_>) -> SysResult {
-    const RESET_ON_FORK: i32 = 0x4000_0000;
-    let policy = call.int(1) & !RESET_ON_FORK;
-    if call.arg(2) == 0 || call.int(1) < 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let priority = usermem::read::<i32>(call.arg(2))?;
-    thread_of(call, call.int(0))?;
-    match policy {
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE if priority == 0 => Ok(0),
-        // Real-time classes come with the scheduler's own calls.
-        SCHED_FIFO | SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM.into()),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
-fn sched_getparam(call: &mut Call<'_>) -> SysResult {
-    if call.arg(1) == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    thread_of(call, call.int(0))?;
-    usermem::write(call.arg(1), &0i32)?;
-    Ok(0)
-}
-
-fn sched_setparam(call: &mut Call<'_>) -> SysResult {
-    if call.arg(1) == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let priority = usermem::read::<i32>(call.arg(1))?;
-    thread_of(call, call.int(0))?;
-    if priority == 0 {
-        Ok(0)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
-}
-
-fn sched_get_priority_max(call: &mut Call<'_>) -> SysResult {
-    match call.int(0) {
-        SCHED_FIFO | SCHED_RR => Ok(99),
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok(0),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
-fn sched_get_priority_min(call: &mut Call<'_>) -> SysResult {
-    sched_get_priority_max(call).map(|max| max.min(1))
-}
-
-fn sched_rr_get_interval(call: &mut Call<'_>) -> SysResult {
-    thread_of(call, call.int(0))?;
-    // The slice of a fair task.
-    super::time::write_timespec(call.arg(1), 4_000_000)?;
-    Ok(0)
-}
-
-/// Number of processors.
-fn cpus() -> usize {
-    smp::cpu_count() as usize
-}
-
-/// Bytes of the mask of processors: whole words.
-fn mask_len() -> usize {
-    (executor::cpu::MAX_CPUS / 8)
-        .next_multiple_of(8)
-        .min(cpus().div_ceil(64) * 8)
-}
-
 /// No module is loaded, whatever its name.
 fn delete_module(call: &mut Call<'_>) -> SysResult {
     /// Bytes of a module's name, with its zero (`MODULE_NAME_LEN`).
@@ -306,48 +205,6 @@ fn delete_module(call: &mut Call<'_>) -> SysResult {
         Err(Errno::ENAMETOOLONG) | Ok(_) => Err(Errno::ENOENT.into()),
         Err(e) => Err(e.into()),
     }
-}
-
-fn sched_getaffinity(call: &mut Call<'_>) -> SysResult {
-    let len = call.arg(1) as u32 as usize;
-    if len * 8 < cpus() || !len.is_multiple_of(8) {
-        return Err(Errno::EINVAL.into());
-    }
-    let allowed = thread_of(call, call.int(0))?
-        .affinity
-        .load(Ordering::Relaxed);
-    let mut mask = [0u8; executor::cpu::MAX_CPUS / 8];
-    for cpu in (0..cpus()).filter(|cpu| allowed & 1 << cpu != 0) {
-        mask[cpu / 8] |= 1 << (cpu % 8);
-    }
-    let len = len.min(mask_len());
-    usermem::write_bytes(call.arg(2), &mask[..len])?;
-    Ok(len as u64)
-}
-
-fn sched_setaffinity(call: &mut Call<'_>) -> SysResult {
-    let thread = thread_of(call, call.int(0))?;
-    let mut mask = [0u8; executor::cpu::MAX_CPUS / 8];
-    let len = (call.arg(1) as usize).min(mask.len());
-    usermem::read_bytes(call.arg(2), &mut mask[..len])?;
-    let (mine, theirs) = (call.thread.cred(), thread.cred());
-    if mine.euid != theirs.euid && mine.euid != theirs.uid && !mine.capable(Cap::SysNice) {
-        return Err(Errno::EPERM.into());
-    }
-    let words: [u8; 8] = mask[..8].try_into().expect("a mask has words");
-    let allowed = u64::from_le_bytes(words) & crate::task::place::present();
-    if allowed == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    thread.affinity.store(allowed, Ordering::SeqCst);
-    if let Some(task) = thread.task() {
-        // Its CPU sees to it; the caller itself goes over before the call returns.
-        task.notify_owner();
-        if core::ptr::eq(&*thread, &**call.thread) && allowed & 1 << task.cpu() == 0 {
-            return Err(Stop::Yield);
-        }
-    }
-    Ok(0)
 }
 
 fn membarrier(call: &mut Call<'_>) -> SysResult {

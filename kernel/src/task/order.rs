@@ -29,6 +29,8 @@ pub struct Order {
     queue: RunQueue<Runnable<Order>>,
     /// What the timer of throttled tasks is set to, and one; 0 when it is not set.
     event_at: u64,
+    /// The task that is queued next has just got another policy or priority.
+    changed: Option<Wake>,
 }
 
 impl Order {
@@ -55,18 +57,20 @@ impl Order {
                 }
                 Wake::Migrated
             }
-            _ => Wake::Event,
+            _ => self.changed.take().unwrap_or(Wake::Event),
         };
         let preempts = self.queue.enqueue(node, task, why, now.as_ns());
-        self.note_waiting();
+        Self::note_waiting(1);
         preempts
     }
 
-    /// Lets the other CPUs see how many tasks wait here.
+    /// Lets the other CPUs see that `more` tasks wait here than before.
     #[inline(always)]
-    fn note_waiting(&self) {
-        let waiting = self.queue.len() as u32;
-        percpu::this().queued.store(waiting, Ordering::Relaxed);
+    fn note_waiting(more: i32) {
+        let waiting = &percpu::this().queued;
+        // Written by this CPU alone, so load and store need not be one step.
+        let now = waiting.load(Ordering::Relaxed).wrapping_add_signed(more);
+        waiting.store(now, Ordering::Relaxed);
     }
 
     /// Whether another CPU would take tasks from this one.
@@ -102,11 +106,11 @@ impl Order {
                 continue;
             };
             task.entity_mut().0 = Some(node);
+            Self::note_waiting(-1);
             if let Err(_back) = task.send_to(cpu) {
                 unreachable!("a CPU that asks has an executor");
             }
         }
-        self.note_waiting();
     }
 }
 
@@ -129,8 +133,13 @@ impl Policy for Order {
             EnqueueKind::Preempted | EnqueueKind::Again => sched::Outcome::Preempted,
             _ => return self.arrive(node, task, kind, now),
         };
+        if let Some(why) = self.changed.take() {
+            self.queue.enqueue(node, task, why, now.as_ns());
+            Self::note_waiting(1);
+            return false;
+        }
         self.queue.requeue(node, task, outcome, now.as_ns());
-        self.note_waiting();
+        Self::note_waiting(1);
         false
     }
 
@@ -144,7 +153,9 @@ impl Policy for Order {
         if self.queue.next_event().wrapping_add(1) != self.event_at {
             self.set_event();
         }
-        self.note_waiting();
+        if next.is_some() {
+            Self::note_waiting(-1);
+        }
         next
     }
 
@@ -173,21 +184,32 @@ impl Policy for Order {
         let now = Instant::now().as_ns();
         let (node, mut runnable) = self.queue.take_where(|t, _| t.is(task), now)?;
         runnable.entity_mut().0 = Some(node);
-        self.note_waiting();
+        Self::note_waiting(-1);
         Some(runnable)
     }
 
     fn refresh(&mut self, task: &mut Runnable<Self>) -> Option<u32> {
         let thread = Thread::of_tag(task.tag())?;
+        let elsewhere =
+            place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id());
         if let Some(node) = task.entity_mut().0.as_deref_mut() {
-            node.set_policy(thread.sched_policy());
+            let (old, new) = (node.policy(), thread.sched_policy());
+            node.set_policy(new);
+            // Among its new equals it is placed anew; a nice level counts from where it is.
+            let same = old == new || (old.is_fair() && new.is_fair());
+            let lowered = new.priority() < old.priority();
+            self.changed = (!same && elsewhere.is_none()).then_some(Wake::Changed { lowered });
         }
-        place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id())
+        elsewhere
     }
 
-    fn update(&mut self, _current: &mut Running<Self>, now: Instant) {
-        // What has run so far counts by the old attributes; the new ones come with the next turn, now.
-        self.queue.charge(now.as_ns());
+    fn update(&mut self, current: &mut Running<Self>, now: Instant) {
+        let Some(thread) = Thread::of_tag(current.tag()) else {
+            return;
+        };
+        let new = thread.sched_policy();
+        self.queue
+            .change_current(|node| node.set_policy(new), now.as_ns());
     }
 
     fn is_empty(&self) -> bool {

@@ -73,7 +73,7 @@ fn on_tick(now: Instant) -> Option<Instant> {
         };
         time.fetch_add(TICK_NS, Ordering::Relaxed);
         thread.process().timers.tick();
-        thread.nice.load(Ordering::Relaxed) > 0
+        thread.attributes().nice > 0
     });
     super::load::tick(TICK_NS, user, nice == Some(true));
     let count = super::this().tick.count.fetch_add(1, Ordering::Relaxed);

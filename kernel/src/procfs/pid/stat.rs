@@ -1,10 +1,9 @@
 //! `stat`, `statm`, `schedstat`: figures for programs. Source: proc(5).
 
-use core::sync::atomic::Ordering;
-
 use fs::Result;
 
 use super::Subject;
+use crate::process::attributes::Attributes;
 use crate::process::family::Life;
 use crate::process::process::UsageSum;
 use crate::process::rlimit::Resource;
@@ -18,8 +17,6 @@ use crate::signal::SigSet;
 const PF_FORKNOEXEC: u32 = 0x40;
 const PF_RANDOMIZE: u32 = 0x0040_0000;
 const PF_EXITING: u32 = 0x4;
-/// Priority of nice 0.
-const PRIORITY_DEFAULT: i32 = 20;
 const PAGE: u64 = 4096;
 
 /// Relations of a process, looked up at once.
@@ -115,13 +112,13 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         .filter(|_| may_look)
         .map(|space| space.layout())
         .unwrap_or_default();
-    let (nice, forked, cpu) = match &subject.thread {
+    let (attributes, forked, cpu) = match &subject.thread {
         Some(thread) => (
-            i32::from(thread.nice.load(Ordering::Relaxed)),
+            thread.attributes(),
             thread.bits() & STATE_FORKED != 0,
             thread.task().map_or(0, |task| task.cpu()),
         ),
-        None => (0, false, 0),
+        None => (Attributes::default(), false, 0),
     };
     let flags = PF_RANDOMIZE
         | if forked { PF_FORKNOEXEC } else { 0 }
@@ -163,7 +160,8 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         ticks(children.user_ns),
         ticks(children.system_ns)
     );
-    put!(out, "{} {nice} {} 0 ", PRIORITY_DEFAULT + nice, threads);
+    let (priority, nice) = (attributes.shown_priority(), attributes.nice);
+    put!(out, "{priority} {nice} {threads} 0 ");
     put!(
         out,
         "{} {} {} ",
@@ -188,7 +186,13 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         old(sets.ignored),
         old(sets.caught)
     );
-    put!(out, "0 0 0 {} {cpu} 0 0 0 0 0 ", relations.exit_signal);
+    let (priority, policy) = (attributes.priority, attributes.kind as u8);
+    put!(
+        out,
+        "0 0 0 {} {cpu} {priority} {policy} ",
+        relations.exit_signal
+    );
+    put!(out, "0 0 0 ");
     put!(out, "{} {} 0 ", layout.start_data, layout.end_data);
     put!(
         out,

@@ -10,6 +10,7 @@ mod pipes;
 mod process;
 mod procfs;
 mod ptrace;
+mod sched;
 mod signals;
 mod smaps;
 mod sockets;
@@ -46,6 +47,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("process", process::CASES),
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
+        ("sched", sched::CASES),
         ("signals", signals::CASES),
         ("smaps", smaps::CASES),
         ("sockets", sockets::CASES),

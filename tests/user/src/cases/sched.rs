@@ -1,0 +1,719 @@
+//! Scheduling: policies and priorities, who may set which, and what they do; processors.
+
+use super::cases;
+use crate::sys::*;
+use std::mem::zeroed;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+cases![
+    policies_are_set_and_read,
+    invalid_values_are_refused,
+    users_need_the_right,
+    limits_let_users_go_as_far,
+    children_reset,
+    attributes_by_size,
+    attributes_keep,
+    intervals,
+    nice_of_a_sleeper,
+    masks_are_kept_and_checked,
+    a_running_thread_is_moved_at_once,
+    spinners_spread,
+    a_mask_of_two_is_balanced,
+    realtime_comes_first,
+    equals_take_turns_by_yielding,
+    realtime_wakes_at_once,
+    shares_follow_nice,
+    idle_policy_gets_the_rest,
+];
+
+const RESET_ON_FORK: i32 = 0x4000_0000;
+
+fn set(pid: i32, policy: i32, priority: i32) -> i32 {
+    // Not the C library's, which refuses by itself.
+    let param = [priority];
+    result(
+        libc::SYS_sched_setscheduler,
+        &[pid as usize, policy as usize, param.as_ptr() as usize],
+    )
+}
+
+fn set_priority(pid: i32, priority: i32) -> i32 {
+    let param = [priority];
+    result(
+        libc::SYS_sched_setparam,
+        &[pid as usize, param.as_ptr() as usize],
+    )
+}
+
+fn policy(pid: i32) -> i32 {
+    ok(result(libc::SYS_sched_getscheduler, &[pid as usize]))
+}
+
+fn priority(pid: i32) -> i32 {
+    let mut param = [-1];
+    ok(result(
+        libc::SYS_sched_getparam,
+        &[pid as usize, param.as_mut_ptr() as usize],
+    ));
+    param[0]
+}
+
+/// A call's result as the C library would give it.
+fn result(number: i64, args: &[usize]) -> i32 {
+    match call(number, args) {
+        Ok(value) => value as i32,
+        Err(error) => {
+            unsafe { *libc::__errno_location() = error };
+            -1
+        }
+    }
+}
+
+/// Field `n` of `stat` in proc(5), counted from 1.
+fn stat_field(pid: i32, n: usize) -> i64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+    let behind_name = stat.rsplit(") ").next().expect("a name in parentheses");
+    let field = behind_name.split_whitespace().nth(n - 3);
+    field.expect("enough fields").parse().expect("a number")
+}
+
+const PRIORITY: usize = 18;
+const NICE: usize = 19;
+const PROCESSOR: usize = 39;
+const RT_PRIORITY: usize = 40;
+const POLICY: usize = 41;
+
+fn me() -> i32 {
+    unsafe { libc::getpid() }
+}
+
+fn policies_are_set_and_read() {
+    assert_eq!((policy(0), priority(0)), (libc::SCHED_OTHER, 0));
+    let fields = || [PRIORITY, RT_PRIORITY, POLICY].map(|n| stat_field(me(), n));
+    assert_eq!(fields(), [20, 0, 0]);
+    ok(set(0, libc::SCHED_FIFO, 10));
+    assert_eq!((policy(me()), priority(me())), (libc::SCHED_FIFO, 10));
+    assert_eq!(fields(), [-11, 10, 1]);
+    ok(set_priority(0, 99));
+    assert_eq!(fields(), [-100, 99, 1]);
+    ok(set(me(), libc::SCHED_RR, 1));
+    assert_eq!(fields(), [-2, 1, 2]);
+    for other in [libc::SCHED_BATCH, libc::SCHED_IDLE, libc::SCHED_OTHER] {
+        ok(set(0, other, 0));
+        assert_eq!((policy(0), priority(0)), (other, 0));
+        assert_eq!(fields(), [20, 0, i64::from(other)]);
+    }
+    // Nice levels stay while a policy does not heed them.
+    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) });
+    ok(set(0, libc::SCHED_FIFO, 7));
+    assert_eq!(stat_field(me(), NICE), 5);
+    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 6) });
+    assert_eq!(fields(), [-8, 7, 1]);
+    ok(set(0, libc::SCHED_OTHER, 0));
+    assert_eq!(fields(), [26, 0, 0]);
+    // They are inherited.
+    ok(set(0, libc::SCHED_RR, 3));
+    in_child(|| assert_eq!((policy(0), priority(0)), (libc::SCHED_RR, 3)));
+}
+
+fn invalid_values_are_refused() {
+    for (policy, priority) in [
+        (libc::SCHED_OTHER, 1),
+        (libc::SCHED_FIFO, 0),
+        (libc::SCHED_FIFO, 100),
+        (libc::SCHED_FIFO, -1),
+        (libc::SCHED_RR, 0),
+        (libc::SCHED_BATCH, 1),
+        (libc::SCHED_IDLE, 1),
+        (4, 0),
+        (7, 0),
+        (-1, 0),
+        (-5, 0),
+        (libc::SCHED_DEADLINE, 0),
+    ] {
+        fails(set(0, policy, priority), libc::EINVAL);
+    }
+    fails(set(-1, libc::SCHED_OTHER, 0), libc::EINVAL);
+    fails(set(0x3fff_ffff, libc::SCHED_OTHER, 0), libc::ESRCH);
+    fails(set_priority(0, 1), libc::EINVAL);
+    ok(set_priority(0, 0));
+    ok(set(0, libc::SCHED_FIFO, 5));
+    for priority in [0, 100, -3] {
+        fails(set_priority(0, priority), libc::EINVAL);
+    }
+    ok(set(0, libc::SCHED_OTHER, 0));
+    for number in [libc::SYS_sched_setparam, libc::SYS_sched_getparam] {
+        fails(result(number, &[0, 0]), libc::EINVAL);
+        fails(result(number, &[0, 8]), libc::EFAULT);
+    }
+    fails(
+        result(libc::SYS_sched_setscheduler, &[0, 0, 0]),
+        libc::EINVAL,
+    );
+    fails(
+        result(libc::SYS_sched_setscheduler, &[0, 0, 8]),
+        libc::EFAULT,
+    );
+    fails(
+        result(libc::SYS_sched_getscheduler, &[usize::MAX]),
+        libc::EINVAL,
+    );
+    fails(
+        result(libc::SYS_sched_getscheduler, &[0x3fff_ffff]),
+        libc::ESRCH,
+    );
+    for (policy, max, min) in [
+        (0, 0, 0),
+        (1, 99, 1),
+        (2, 99, 1),
+        (3, 0, 0),
+        (5, 0, 0),
+        (6, 0, 0),
+    ] {
+        assert_eq!(ok(unsafe { libc::sched_get_priority_max(policy) }), max);
+        assert_eq!(ok(unsafe { libc::sched_get_priority_min(policy) }), min);
+    }
+    for policy in [4, 7, -1] {
+        fails(
+            unsafe { libc::sched_get_priority_max(policy) },
+            libc::EINVAL,
+        );
+        fails(
+            unsafe { libc::sched_get_priority_min(policy) },
+            libc::EINVAL,
+        );
+    }
+}
+
+fn users_need_the_right() {
+    let parent = me();
+    in_child(|| {
+        become_user();
+        fails(set(0, libc::SCHED_FIFO, 1), libc::EPERM);
+        fails(set(0, libc::SCHED_RR, 1), libc::EPERM);
+        fails(set(parent, libc::SCHED_OTHER, 0), libc::EPERM);
+        assert_eq!(policy(parent), libc::SCHED_OTHER);
+        ok(set(0, libc::SCHED_BATCH, 0));
+        ok(set(0, libc::SCHED_OTHER, 0));
+        ok(set(0, libc::SCHED_OTHER | RESET_ON_FORK, 0));
+        fails(set(0, libc::SCHED_OTHER, 0), libc::EPERM);
+        assert_eq!(policy(0), libc::SCHED_OTHER | RESET_ON_FORK);
+        ok(set(0, libc::SCHED_IDLE | RESET_ON_FORK, 0));
+        fails(set(0, libc::SCHED_OTHER | RESET_ON_FORK, 0), libc::EPERM);
+    });
+}
+
+fn limits_let_users_go_as_far() {
+    let limit = |what, value| {
+        let limit = libc::rlimit {
+            rlim_cur: value,
+            rlim_max: value,
+        };
+        ok(unsafe { libc::setrlimit(what, &limit) });
+    };
+    in_child(|| {
+        limit(libc::RLIMIT_RTPRIO, 10);
+        limit(libc::RLIMIT_NICE, 20);
+        become_user();
+        ok(set(0, libc::SCHED_FIFO, 10));
+        fails(set(0, libc::SCHED_FIFO, 11), libc::EPERM);
+        fails(set_priority(0, 11), libc::EPERM);
+        ok(set(0, libc::SCHED_RR, 2));
+        // RLIMIT_NICE of 20 is nice 0.
+        ok(set(0, libc::SCHED_IDLE, 0));
+        ok(set(0, libc::SCHED_OTHER, 0));
+        ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 4) });
+        ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) });
+        fails(
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -1) },
+            libc::EACCES,
+        );
+    });
+    in_child(|| {
+        ok(set(0, libc::SCHED_FIFO, 50));
+        become_user();
+        // What one has may be kept and lowered.
+        ok(set(0, libc::SCHED_FIFO, 40));
+        fails(set(0, libc::SCHED_FIFO, 41), libc::EPERM);
+        fails(set(0, libc::SCHED_RR, 40), libc::EPERM);
+        ok(set(0, libc::SCHED_OTHER, 0));
+        fails(set(0, libc::SCHED_FIFO, 1), libc::EPERM);
+    });
+}
+
+fn children_reset() {
+    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -5) });
+    ok(set(0, libc::SCHED_FIFO | RESET_ON_FORK, 30));
+    assert_eq!(policy(0), libc::SCHED_FIFO | RESET_ON_FORK);
+    in_child(|| {
+        assert_eq!((policy(0), priority(0)), (libc::SCHED_OTHER, 0));
+        assert_eq!(stat_field(me(), NICE), 0);
+    });
+    std::thread::spawn(|| assert_eq!(policy(0), libc::SCHED_OTHER))
+        .join()
+        .expect("no panic");
+    ok(set(0, libc::SCHED_OTHER | RESET_ON_FORK, 0));
+    in_child(|| assert_eq!((policy(0), stat_field(me(), NICE)), (libc::SCHED_OTHER, 0)));
+    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 7) });
+    in_child(|| assert_eq!(stat_field(me(), NICE), 7));
+    // The flag of its own call changes nothing else.
+    ok(set(0, libc::SCHED_BATCH, 0));
+    assert_eq!(policy(0), libc::SCHED_BATCH);
+}
+
+/// `struct sched_attr` and something behind it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Attr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
+    unknown: u64,
+}
+
+const SIZE_FIRST: u32 = 48;
+const SIZE: u32 = 56;
+
+fn set_attr(attr: &mut Attr) -> i32 {
+    result(
+        libc::SYS_sched_setattr,
+        &[0, std::ptr::from_mut(attr) as usize, 0],
+    )
+}
+
+fn get_attr(size: u32) -> Attr {
+    let mut attr = Attr::default();
+    let at = &raw mut attr as usize;
+    ok(result(libc::SYS_sched_getattr, &[0, at, size as usize, 0]));
+    attr
+}
+
+fn attributes_by_size() {
+    let other = Attr {
+        size: SIZE_FIRST,
+        nice: 3,
+        ..Attr::default()
+    };
+    ok(set_attr(&mut other.clone()));
+    assert_eq!(get_attr(SIZE_FIRST), other);
+    assert_eq!(get_attr(SIZE_FIRST + 1).size, SIZE_FIRST + 1);
+    assert_eq!(get_attr(4096).nice, 3);
+    for (size, error) in [
+        (1, libc::E2BIG),
+        (SIZE_FIRST - 1, libc::E2BIG),
+        (4097, libc::E2BIG),
+        (u32::MAX, libc::E2BIG),
+    ] {
+        let mut attr = Attr { size, ..other };
+        fails(set_attr(&mut attr), error);
+        assert_eq!(attr.size, SIZE, "the size that is known");
+    }
+    let mut zero = Attr { size: 0, ..other };
+    ok(set_attr(&mut zero));
+    let mut longer = Attr { size: 64, ..other };
+    ok(set_attr(&mut longer));
+    longer.unknown = 1;
+    fails(set_attr(&mut longer), libc::E2BIG);
+    // More nice than there is, either way, is as much as there is.
+    for (given, kept) in [(100, 19), (-100, -20)] {
+        ok(set_attr(&mut Attr {
+            nice: given,
+            ..other
+        }));
+        assert_eq!(get_attr(SIZE_FIRST).nice, kept);
+    }
+    let at = &raw const other as usize;
+    for args in [[0, 0, 0], [usize::MAX, at, 0], [0, at, 1]] {
+        fails(result(libc::SYS_sched_setattr, &args), libc::EINVAL);
+    }
+    fails(result(libc::SYS_sched_setattr, &[0, 8, 0]), libc::EFAULT);
+    fails(
+        result(libc::SYS_sched_setattr, &[0x3fff_ffff, at, 0]),
+        libc::ESRCH,
+    );
+    for args in [
+        [0, 0, 48, 0],
+        [usize::MAX, at, 48, 0],
+        [0, at, 47, 0],
+        [0, at, 4097, 0],
+        [0, at, 48, 1],
+    ] {
+        fails(result(libc::SYS_sched_getattr, &args), libc::EINVAL);
+    }
+    fails(
+        result(libc::SYS_sched_getattr, &[0, 8, 48, 0]),
+        libc::EFAULT,
+    );
+    for attr in [
+        Attr {
+            policy: u32::MAX,
+            ..other
+        },
+        Attr { policy: 4, ..other },
+        Attr { policy: 1, ..other },
+        Attr {
+            policy: 1,
+            priority: 100,
+            ..other
+        },
+        Attr {
+            priority: 1,
+            ..other
+        },
+        Attr {
+            flags: 0x80,
+            ..other
+        },
+        Attr {
+            flags: 0x20,
+            ..other
+        },
+    ] {
+        fails(set_attr(&mut attr.clone()), libc::EINVAL);
+    }
+}
+
+fn attributes_keep() {
+    const KEEP_POLICY: u64 = 8;
+    const KEEP_PARAMS: u64 = 16;
+    let fifo = Attr {
+        size: SIZE_FIRST,
+        policy: 1,
+        priority: 20,
+        flags: 1,
+        ..Attr::default()
+    };
+    ok(set_attr(&mut fifo.clone()));
+    assert_eq!(get_attr(SIZE_FIRST), fifo);
+    assert_eq!(policy(0), libc::SCHED_FIFO | RESET_ON_FORK);
+    let higher = Attr {
+        policy: 5,
+        priority: 21,
+        flags: KEEP_POLICY,
+        ..fifo
+    };
+    ok(set_attr(&mut higher.clone()));
+    assert_eq!(
+        get_attr(SIZE_FIRST),
+        Attr {
+            priority: 21,
+            ..fifo
+        }
+    );
+    let robin = Attr {
+        policy: 2,
+        priority: 9,
+        flags: KEEP_PARAMS,
+        ..fifo
+    };
+    ok(set_attr(&mut robin.clone()));
+    // As the policy is one of the parameters, only the flag of children changes.
+    assert_eq!((policy(0), priority(0)), (libc::SCHED_FIFO, 21));
+    fails(set_attr(&mut Attr { policy: 0, ..robin }), libc::EINVAL);
+}
+
+fn intervals() {
+    let interval = |pid: i32| {
+        let mut time: libc::timespec = unsafe { zeroed() };
+        ok(unsafe { libc::sched_rr_get_interval(pid, &mut time) });
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    ok(set(0, libc::SCHED_RR, 5));
+    assert_eq!(interval(0), Duration::from_millis(100));
+    ok(set(0, libc::SCHED_FIFO, 5));
+    assert_eq!(interval(0), Duration::ZERO);
+    ok(set(0, libc::SCHED_OTHER, 0));
+    assert!(interval(me()) < Duration::from_millis(100));
+    let call = libc::SYS_sched_rr_get_interval;
+    fails(result(call, &[usize::MAX, 0]), libc::EINVAL);
+    fails(result(call, &[0x3fff_ffff, 0]), libc::ESRCH);
+    fails(result(call, &[0, 8]), libc::EFAULT);
+}
+
+fn nice_of_a_sleeper() {
+    let (read, write) = pipe();
+    let pid = child(|| {
+        get(read, 1);
+        i32::from(stat_field(me(), NICE) != 9 || stat_field(me(), PRIORITY) != 29)
+    });
+    sleep_ms(20);
+    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as u32, 9) });
+    put(write, b"x");
+    assert_eq!(wait(pid), Ended::Exit(0));
+}
+
+fn cpus(set: &[usize]) -> libc::cpu_set_t {
+    let mut mask: libc::cpu_set_t = unsafe { zeroed() };
+    set.iter()
+        .for_each(|cpu| unsafe { libc::CPU_SET(*cpu, &mut mask) });
+    mask
+}
+
+fn pin(pid: i32, set: &[usize]) {
+    let mask = cpus(set);
+    ok(unsafe { libc::sched_setaffinity(pid, size_of_val(&mask), &mask) });
+}
+
+fn mask(pid: i32) -> Vec<usize> {
+    let mut mask = cpus(&[]);
+    ok(unsafe { libc::sched_getaffinity(pid, size_of_val(&mask), &mut mask) });
+    (0..1024)
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &mask) })
+        .collect()
+}
+
+fn masks_are_kept_and_checked() {
+    let all = mask(0);
+    // What there is not is left out.
+    pin(0, &[0, 500]);
+    assert_eq!(mask(0), [0]);
+    in_child(|| assert_eq!(mask(0), [0], "inherited"));
+    pin(0, &all);
+    assert_eq!(mask(me()), all);
+    let none = cpus(&[500]);
+    let at = &raw const none as usize;
+    let call = libc::SYS_sched_setaffinity;
+    fails(result(call, &[0, 128, at]), libc::EINVAL);
+    fails(result(call, &[0, 0, at]), libc::EINVAL);
+    fails(result(call, &[0x3fff_ffff, 128, at]), libc::ESRCH);
+    fails(result(call, &[0, 128, 8]), libc::EFAULT);
+    let get = libc::SYS_sched_getaffinity;
+    fails(result(get, &[0, 0, at]), libc::EINVAL);
+    fails(result(get, &[0, 9, at]), libc::EINVAL);
+    fails(result(get, &[0x3fff_ffff, 128, at]), libc::ESRCH);
+    fails(result(get, &[0, 128, 8]), libc::EFAULT);
+    let parent = me();
+    in_child(|| {
+        become_user();
+        let one = cpus(&[0]);
+        let at = &raw const one as usize;
+        fails(result(call, &[parent as usize, 128, at]), libc::EPERM);
+        ok(result(call, &[0, 128, at]));
+    });
+}
+
+/// Numbers that parent and children share.
+fn shared<T>() -> &'static T {
+    assert!(size_of::<T>() <= 4096);
+    let at = map_with(
+        4096,
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+    );
+    unsafe { &*at.cast::<T>() }
+}
+
+/// A child that spins, counting, until it is killed.
+struct Spinner(i32);
+
+impl Spinner {
+    fn new(count: &'static AtomicU64, prepare: impl FnOnce()) -> Self {
+        Self(child(|| {
+            prepare();
+            loop {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }))
+    }
+
+    fn cpu(&self) -> usize {
+        stat_field(self.0, PROCESSOR) as usize
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        ok(unsafe { libc::kill(self.0, libc::SIGKILL) });
+        ignore(wait(self.0));
+    }
+}
+
+/// Waits until `done`, for a while.
+#[track_caller]
+fn soon(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(15), "not in time");
+        sleep_ms(2);
+    }
+}
+
+fn a_running_thread_is_moved_at_once() {
+    let count = shared::<AtomicU64>();
+    let spinner = Spinner::new(count, || ());
+    soon(|| count.load(Ordering::Relaxed) > 0);
+    for cpu in mask(0).into_iter().cycle().take(12) {
+        pin(spinner.0, &[cpu]);
+        soon(|| spinner.cpu() == cpu);
+        let before = count.load(Ordering::Relaxed);
+        soon(|| count.load(Ordering::Relaxed) > before);
+    }
+}
+
+fn spinners_spread() {
+    let all = mask(0);
+    let count = shared::<AtomicU64>();
+    let spinners: Vec<_> = all.iter().map(|_| Spinner::new(count, || ())).collect();
+    soon(|| {
+        let mut on: Vec<_> = spinners.iter().map(Spinner::cpu).collect();
+        on.sort_unstable();
+        on == all
+    });
+}
+
+fn a_mask_of_two_is_balanced() {
+    let all = mask(0);
+    let two = &all[..all.len().min(2)];
+    let counts = shared::<[AtomicU64; 2]>();
+    // Both begin on the first, and may then use the other as well.
+    let spinners = [0, 1].map(|n| Spinner::new(&counts[n], || pin(0, &all[..1])));
+    soon(|| counts.iter().all(|count| count.load(Ordering::Relaxed) > 0));
+    for spinner in &spinners {
+        assert_eq!(spinner.cpu(), all[0]);
+        pin(spinner.0, two);
+        assert_eq!(mask(spinner.0), two);
+    }
+    soon(|| {
+        let mut on = spinners.each_ref().map(Spinner::cpu);
+        on.sort_unstable();
+        on[..two.len().max(1)] == *two || two.len() == 1
+    });
+}
+
+fn spin(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn realtime_comes_first() {
+    let count = shared::<AtomicU64>();
+    pin(0, &[0]);
+    let _spinner = Spinner::new(count, || ());
+    soon(|| count.load(Ordering::Relaxed) > 0);
+    ok(set(0, libc::SCHED_FIFO, 1));
+    // Short of what real-time threads may use in a second.
+    sleep_ms(1);
+    let before = count.load(Ordering::Relaxed);
+    spin(Duration::from_millis(200));
+    assert_eq!(
+        count.load(Ordering::Relaxed),
+        before,
+        "it ran beside a real-time thread"
+    );
+    ok(set(0, libc::SCHED_OTHER, 0));
+    soon(|| count.load(Ordering::Relaxed) > before);
+}
+
+fn equals_take_turns_by_yielding() {
+    struct Shared {
+        ready: AtomicU32,
+        turns: AtomicU32,
+        same: AtomicU32,
+        last: AtomicU32,
+    }
+    const TURNS: u32 = 100;
+    let state = shared::<Shared>();
+    pin(0, &[0]);
+    ok(set(0, libc::SCHED_FIFO, 2));
+    let players = [1, 2].map(|n| {
+        child(|| {
+            // The parent is ahead until both are there.
+            ok(set(0, libc::SCHED_FIFO, 1));
+            state.ready.fetch_add(1, Ordering::Relaxed);
+            while state.ready.load(Ordering::Relaxed) < 2 {
+                unsafe { libc::sched_yield() };
+            }
+            for _ in 0..TURNS {
+                if state.last.swap(n, Ordering::Relaxed) == n {
+                    state.same.fetch_add(1, Ordering::Relaxed);
+                }
+                state.turns.fetch_add(1, Ordering::Relaxed);
+                unsafe { libc::sched_yield() };
+            }
+            0
+        })
+    });
+    for player in players {
+        assert_eq!(wait(player), Ended::Exit(0));
+    }
+    assert_eq!(state.turns.load(Ordering::Relaxed), 2 * TURNS);
+    assert!(
+        state.same.load(Ordering::Relaxed) <= 2,
+        "one had two turns on end"
+    );
+}
+
+fn realtime_wakes_at_once() {
+    let count = shared::<AtomicU64>();
+    let (read, write) = pipe();
+    let (done, tell) = pipe();
+    pin(0, &[0]);
+    let urgent = child(|| {
+        ok(set(0, libc::SCHED_FIFO, 50));
+        for _ in 0..50 {
+            get(read, 1);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        put(tell, b"x");
+        0
+    });
+    sleep_ms(50);
+    for n in 1..=50 {
+        put(write, b"x");
+        // It has run before the call returns, both being on one processor.
+        assert_eq!(count.load(Ordering::Relaxed), n);
+    }
+    get(done, 1);
+    assert_eq!(wait(urgent), Ended::Exit(0));
+}
+
+/// What two spinners on one processor count in a second, after `prepare` of each.
+fn race(prepare: [fn(); 2]) -> f64 {
+    let counts = shared::<[AtomicU64; 2]>();
+    let spinners = [0, 1].map(|n| {
+        Spinner::new(&counts[n], || {
+            pin(0, &[0]);
+            prepare[n]();
+        })
+    });
+    soon(|| counts[0].load(Ordering::Relaxed) > 0);
+    sleep_ms(100);
+    let read = || [0, 1].map(|n| counts[n].load(Ordering::Relaxed));
+    let before = read();
+    sleep_ms(1500);
+    let after = read();
+    drop(spinners);
+    (after[1] - before[1]) as f64 / (after[0] - before[0]) as f64
+}
+
+fn shares_follow_nice() {
+    let five = || {
+        ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) });
+    };
+    let share = race([|| (), five]);
+    let weights = 335.0 / 1024.0;
+    assert!(
+        (share / weights - 1.0).abs() < 0.25,
+        "{share} for {weights}"
+    );
+}
+
+fn idle_policy_gets_the_rest() {
+    let share = race([
+        || (),
+        || {
+            ok(set(0, libc::SCHED_IDLE, 0));
+        },
+    ]);
+    assert!(share < 0.02, "{share}");
+}
