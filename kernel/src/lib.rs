@@ -29,6 +29,7 @@ pub mod ktest;
 pub mod mm;
 #[cfg(target_os = "none")]
 pub mod mounts;
+pub mod ntp;
 #[cfg(target_os = "none")]
 pub mod panic;
 pub mod printk;

@@ -59,13 +59,22 @@ fn data() -> *const Data {
     page
 }
 
-/// Nanoseconds since boot and since 1970; `None` where the counter is not to be used.
+/// Times at one moment, in nanoseconds.
+struct Now {
+    monotonic: u64,
+    realtime: u64,
+    tai: u64,
+    /// Whether the raw clock is the monotonic one.
+    raw: bool,
+}
+
+/// The time; `None` where the counter is not to be used.
 #[inline(always)]
-fn clocks() -> Option<(u64, u64)> {
+fn clocks() -> Option<Now> {
     let data = data();
     loop {
         // SAFETY: the kernel maps the page before this object, for as long as that is there.
-        let (sequence, mode, base, mult, offset) = unsafe {
+        let (sequence, mode, base, mult, offset, ns, tai, raw) = unsafe {
             let sequence = read_volatile(addr_of!((*data).sequence));
             fence(Ordering::Acquire);
             (
@@ -74,6 +83,9 @@ fn clocks() -> Option<(u64, u64)> {
                 read_volatile(addr_of!((*data).base)),
                 read_volatile(addr_of!((*data).mult)),
                 read_volatile(addr_of!((*data).offset)),
+                read_volatile(addr_of!((*data).ns)),
+                read_volatile(addr_of!((*data).tai)),
+                read_volatile(addr_of!((*data).raw)),
             )
         };
         if mode != MODE_TSC {
@@ -90,18 +102,26 @@ fn clocks() -> Option<(u64, u64)> {
             continue;
         }
         let since = if ticks > base { ticks - base } else { 0 };
-        let monotonic = ((since as u128 * mult as u128) >> 32) as u64;
-        return Some((monotonic, monotonic.wrapping_add(offset as u64)));
+        let monotonic = ns.wrapping_add(((since as u128 * mult as u128) >> 32) as u64);
+        let realtime = monotonic.wrapping_add(offset as u64);
+        return Some(Now {
+            monotonic,
+            realtime,
+            tai: realtime.wrapping_add(tai as u64),
+            raw: raw != 0,
+        });
     }
 }
 
 /// Nanoseconds on clock `id`, where that is read here.
 #[inline(always)]
 fn now(id: i32) -> Option<u64> {
-    let (monotonic, realtime) = clocks()?;
+    let Now { monotonic, realtime, tai, raw } = clocks()?;
     match id {
-        0 | 11 => Some(realtime),
-        1 | 4 | 7 => Some(monotonic),
+        0 => Some(realtime),
+        11 => Some(tai),
+        1 | 7 => Some(monotonic),
+        4 if raw => Some(monotonic),
         5 => Some(realtime - monotonic % COARSE_NS),
         6 => Some(monotonic - monotonic % COARSE_NS),
         _ => None,
@@ -123,7 +143,7 @@ pub extern "C" fn __vdso_clock_gettime(id: i32, to: *mut Timespec) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn __vdso_gettimeofday(to: *mut Timeval, zone: *mut [i32; 2]) -> i32 {
     match clocks() {
-        Some((_, ns)) => {
+        Some(Now { realtime: ns, .. }) => {
             if !to.is_null() {
                 // SAFETY: as above.
                 unsafe { to.write(Timeval { sec: (ns / NS) as i64, usec: (ns % NS / 1000) as i64 }) };
@@ -141,7 +161,7 @@ pub extern "C" fn __vdso_gettimeofday(to: *mut Timeval, zone: *mut [i32; 2]) -> 
 #[unsafe(no_mangle)]
 pub extern "C" fn __vdso_time(to: *mut i64) -> i64 {
     match clocks() {
-        Some((_, ns)) => {
+        Some(Now { realtime: ns, .. }) => {
             let seconds = (ns / NS) as i64;
             if !to.is_null() {
                 // SAFETY: as above.

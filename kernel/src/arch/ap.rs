@@ -8,7 +8,7 @@
 
 use super::cpu::Features;
 use super::percpu::{MAX_CPUS, PerCpu};
-use super::{apic, irq, smp, stack, this_cpu, trampoline, tsc, tsc_sync};
+use super::{apic, clock, irq, smp, stack, this_cpu, trampoline, tsc, tsc_sync};
 use crate::boot;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -90,7 +90,7 @@ fn start(cpu: u32, apic_id: u32) -> bool {
         }
     }
     if let Some(warp_ns) = tsc_sync::compare_as_first() {
-        tsc::mark_unstable("CPUs differ");
+        clock::mark_tsc_unstable("CPUs differ");
         log::warn!("tsc: CPU {cpu} is off by {warp_ns} ns");
     }
     wait(START_TIMEOUT_NS, || smp::online() & 1 << cpu != 0)

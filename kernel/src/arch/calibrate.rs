@@ -3,8 +3,8 @@
 //! Both are counted over a few milliseconds of a reference whose rate is known: HPET, ACPI's timer, or the 8254.
 
 use super::hpet::Hpet;
-use super::tsc::{self, Source};
-use super::{apic, pit};
+use super::source::Source;
+use super::{apic, clock, pit, tsc};
 use crate::boot::acpi;
 use crate::counter;
 
@@ -33,8 +33,7 @@ impl Reference {
 
     fn mask(self) -> u64 {
         match self {
-            Self::Counter(source) if source.bits() == 64 => u64::MAX,
-            Self::Counter(source) => (1 << source.bits()) - 1,
+            Self::Counter(source) => source.mask(),
             Self::Pit => u64::from(u16::MAX),
         }
     }
@@ -88,9 +87,6 @@ pub fn run() {
     let hpet = Hpet::start().map(Source::Hpet);
     let pm_timer = acpi::tables().pm_timer.map(Source::PmTimer);
     let source = hpet.or(pm_timer);
-    if let Some(source) = source {
-        tsc::set_fallback(source);
-    }
     let reference = source.map_or(Reference::Pit, Reference::Counter);
     if let Reference::Pit = reference {
         pit::start();
@@ -112,5 +108,6 @@ pub fn run() {
         panic!("the reference clock stands still");
     }
     tsc::calibrated(ticks, ns);
+    clock::calibrated([hpet, pm_timer].into_iter().flatten());
     apic::calibrated(end.timer.wrapping_sub(start.timer), ns);
 }

@@ -3,6 +3,7 @@
 pub mod ap;
 pub mod apic;
 pub mod calibrate;
+pub mod clock;
 pub mod cpu;
 pub mod cpu_features;
 pub mod fixmap;
@@ -27,6 +28,7 @@ pub mod rtc;
 pub mod selectors;
 pub mod serial;
 pub mod smp;
+pub mod source;
 pub mod stack;
 pub mod switch;
 pub mod this_cpu;

@@ -5,7 +5,7 @@
 use super::layout::{self, PAGE_SIZE, phys_to_virt};
 use super::line;
 use super::msi::{self, Message, Slot};
-use super::{apic, irq, percpu, pit, probe, rtc, smp, tsc, vectors};
+use super::{apic, clock, irq, percpu, pit, probe, rtc, smp, tsc, vectors};
 use crate::irq::{IrqError, Request};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,7 +32,7 @@ fn the_clock_agrees_with_another_one() {
     // The emulator may be held up between two readings, so one good round out of several will do.
     let mut seen = alloc::vec::Vec::new();
     for _ in 0..5 {
-        let Some((ours, theirs)) = tsc::compare_with_fallback(20_000_000) else {
+        let Some((ours, theirs)) = clock::compare(20_000_000) else {
             return;
         };
         if ours.abs_diff(theirs) < theirs / 1000 + 20_000 {
@@ -41,6 +41,55 @@ fn the_clock_agrees_with_another_one() {
         seen.push((ours, theirs));
     }
     panic!("{seen:?} ns");
+}
+
+#[kernel_test]
+async fn the_clock_goes_on_with_another_counter() {
+    let before = clock::current().expect("there is a clock").name();
+    let mut names = alloc::vec::Vec::new();
+    clock::each_available(|source| names.push(source.name()));
+    assert!(names.contains(&before));
+    for name in names.iter().rev().chain(&[before]) {
+        let start = tsc::now_ns();
+        clock::select(name);
+        assert_eq!(clock::current().map(|source| source.name()), Some(*name));
+        let after = tsc::now_ns();
+        assert!(
+            after >= start && after - start < 500_000_000,
+            "{name}: {start} {after}"
+        );
+        sleep(Duration::from_millis(20)).await;
+        let slept = tsc::now_ns() - after;
+        assert!(slept >= 20_000_000, "{name}: {slept} ns for 20 ms");
+    }
+    // One that is not to be trusted is not taken, and is left at once.
+    if names.len() > 1 {
+        clock::mark_tsc_unstable("a test says so");
+        clock::select("tsc");
+        assert_ne!(clock::current().map(|source| source.name()), Some("tsc"));
+        clock::trust_tsc();
+        assert_eq!(clock::current().map(|source| source.name()), Some("tsc"));
+    }
+}
+
+#[kernel_test]
+fn an_adjusted_clock_runs_at_its_rate() {
+    let run = |rate: u64| {
+        clock::set_rate(rate);
+        let (start, raw) = (clock::now_ns(), clock::raw_ns());
+        while clock::raw_ns() - raw < 20_000_000 {
+            core::hint::spin_loop();
+        }
+        // Read in this order, so that a hold-up in between makes the difference larger on one side only.
+        let passed = clock::now_ns() - start;
+        let raw = clock::raw_ns() - raw;
+        (passed, raw)
+    };
+    let (passed, raw) = run(clock::RATE_ONE / 10 * 11);
+    assert!(passed > raw / 100 * 105, "{passed} ns in {raw}");
+    let (passed, raw) = run(clock::RATE_ONE / 10 * 9);
+    assert!(passed < raw / 100 * 95, "{passed} ns in {raw}");
+    clock::set_rate(clock::RATE_ONE);
 }
 
 #[kernel_test(cpus = 2)]

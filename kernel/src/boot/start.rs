@@ -11,7 +11,7 @@ use super::paging;
 use super::start_info::{StartInfo, StartInfoError};
 use crate::arch::cpu::Features;
 use crate::arch::{
-    ap, apic, calibrate, ioapic, layout, load_kernel_page_table, pic, smp, this_cpu, tsc,
+    ap, apic, calibrate, clock, ioapic, layout, load_kernel_page_table, pic, smp, this_cpu, tsc,
 };
 use crate::cmdline::CommandLine;
 use crate::{mm, panic, printk, task};
@@ -99,7 +99,7 @@ pub fn kernel_pml4() -> u64 {
 ///
 /// `start_info` is the physical address that the loader left in `ebx`.
 pub(super) extern "C" fn kmain(start_info: u64) -> ! {
-    tsc::start();
+    clock::start();
     printk::init();
     let features = Features::read();
     this_cpu::set_up_first(&features);

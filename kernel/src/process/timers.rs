@@ -31,6 +31,8 @@ pub enum Base {
     Monotonic,
     /// Time of day; setting the clock moves the end.
     Realtime,
+    /// Atomic time, which follows it.
+    Tai,
     /// Time in user mode.
     User,
     /// Processor time of the process.
@@ -45,6 +47,7 @@ impl Base {
         match self {
             Self::Monotonic => Some(Instant::from_ns(end)),
             Self::Realtime => Some(Instant::from_ns(timekeeping::from_realtime(end))),
+            Self::Tai => Some(Instant::from_ns(timekeeping::from_tai(end))),
             Self::User | Self::Process | Self::Thread(_) => None,
         }
     }
@@ -163,6 +166,8 @@ impl Default for Timers {
     }
 }
 
+/// As many timers are put in order when they are due at once.
+const BATCH: usize = 32;
 /// Most timers of one process.
 const TIMERS_MAX: usize = 4096;
 
@@ -172,6 +177,7 @@ impl Process {
         match base {
             Base::Monotonic => timekeeping::monotonic_ns(),
             Base::Realtime => timekeeping::realtime_ns() as u64,
+            Base::Tai => (timekeeping::realtime_ns() + timekeeping::tai_ns()) as u64,
             Base::User => self.usage().user_ns,
             Base::Process => {
                 let usage = self.usage();
@@ -372,29 +378,45 @@ impl Process {
                 send::send_kernel(self, signal);
             }
         }
-        let mut id = 0;
-        loop {
-            let found = self
-                .timers
-                .inner
-                .lock()
-                .posix
-                .range(id..)
-                .next()
-                .map(|(id, timer)| (*id, timer.base));
-            let Some((found, base)) = found else { break };
+        let mut from = 0;
+        while let Some(next) = self.send_batch(from) {
+            from = next;
+        }
+    }
+
+    /// Sends for up to [`BATCH`] of the POSIX timers from number `from` on whose ends have come, in the order of their
+    /// ends. Gives the number to go on from, if there is more.
+    fn send_batch(self: &Arc<Self>, mut from: i32) -> Option<i32> {
+        let mut due = [(None, 0, Base::Monotonic); BATCH];
+        let mut count = 0;
+        while count < BATCH {
+            let next = {
+                let inner = self.timers.inner.lock();
+                let next = inner.posix.range(from..).next();
+                next.map(|(id, timer)| (*id, timer.base, timer.setting.end))
+            };
+            let Some((id, base, end)) = next else { break };
+            from = id + 1;
+            if let Some(end) = end.filter(|&end| end <= self.base_now(base)) {
+                due[count] = (base.deadline(end), id, base);
+                count += 1;
+            }
+        }
+        // Those on processor time come first: they have no place among the others.
+        due[..count].sort_unstable_by_key(|(deadline, id, _)| (*deadline, *id));
+        for &(_, id, base) in &due[..count] {
             let now = self.base_now(base);
             let mut inner = self.timers.inner.lock();
-            if let Some(timer) = inner.posix.get_mut(&found) {
+            if let Some(timer) = inner.posix.get_mut(&id) {
                 let passed = timer.setting.expire(now);
                 if passed > 0 {
                     let notify = timer.notify.clone();
                     drop(inner);
-                    self.notify(found, &notify, passed);
+                    self.notify(id, &notify, passed);
                 }
             }
-            id = found + 1;
         }
+        (count == BATCH).then_some(from)
     }
 
     fn notify(self: &Arc<Self>, id: i32, notify: &Notify, passed: u64) {
@@ -509,7 +531,10 @@ pub fn clock_was_set() {
         let Some(process) = found else { return };
         pid = process.pid + 1;
         let mut inner = process.timers.inner.lock();
-        if inner.ends().any(|(base, _)| base == Base::Realtime) {
+        if inner
+            .ends()
+            .any(|(base, _)| matches!(base, Base::Realtime | Base::Tai))
+        {
             process.timers.rearm(&mut inner);
         }
     }

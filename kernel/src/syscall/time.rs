@@ -8,6 +8,7 @@ use executor::time::{Instant, sleep_until};
 use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, Stop, SysResult};
+use crate::ntp::{Refused, Timex, adj, sta};
 use crate::process::thread::Restart;
 use crate::process::{Pid, table};
 use crate::timekeeping;
@@ -44,7 +45,11 @@ pub enum Clock {
     RealtimeCoarse,
     /// Since boot, to the tick.
     MonotonicCoarse,
-    /// International atomic time; its offset from the time of day is not known.
+    /// Since boot, by a clock that nobody adjusts.
+    MonotonicRaw,
+    /// Since boot, also while the machine slept, which it never does.
+    Boottime,
+    /// International atomic time: whole seconds ahead of the time of day, as far as somebody has said how many.
     Tai,
     /// Processor time of a process (0: the caller's).
     Process(Pid),
@@ -78,8 +83,9 @@ impl Clock {
         }
         Ok(match id {
             0 => Clock::Realtime,
-            // Nothing slews or suspends this machine, so these three are one.
-            1 | 4 | 7 => Clock::Monotonic,
+            1 => Clock::Monotonic,
+            4 => Clock::MonotonicRaw,
+            7 => Clock::Boottime,
             2 => Clock::Process(0),
             3 => Clock::Thread(0),
             5 => Clock::RealtimeCoarse,
@@ -97,10 +103,12 @@ impl Clock {
     /// `EINVAL` if it is of a process or thread that there is none of.
     pub fn now(self, call: &Call<'_>) -> Result<u64> {
         Ok(match self {
-            Clock::Realtime | Clock::Tai | Clock::RealtimeAlarm => {
-                timekeeping::realtime_ns() as u64
+            Clock::Realtime | Clock::RealtimeAlarm => timekeeping::realtime_ns() as u64,
+            Clock::Tai => (timekeeping::realtime_ns() + timekeeping::tai_ns()) as u64,
+            Clock::Monotonic | Clock::Boottime | Clock::BoottimeAlarm => {
+                timekeeping::monotonic_ns()
             }
-            Clock::Monotonic | Clock::BoottimeAlarm => timekeeping::monotonic_ns(),
+            Clock::MonotonicRaw => timekeeping::raw_ns(),
             Clock::RealtimeCoarse => {
                 let now = timekeeping::monotonic_ns();
                 (timekeeping::offset_ns() as u64).wrapping_add(now - now % COARSE_NS)
@@ -265,28 +273,55 @@ fn time(call: &mut Call<'_>) -> SysResult {
 /// Words of `struct timex`.
 const TIMEX_WORDS: usize = 26;
 
+/// Reads and writes `struct timex`: its numbers of 32 bits have a word each.
 fn adjust(call: &Call<'_>, at: u64) -> SysResult {
-    const TIME_ERROR: u64 = 5;
-    let modes = usermem::read::<u32>(at)?;
-    if modes != 0 {
-        may_set(call)?;
-        // The clock cannot be slewed.
-        return Err(Errno::EINVAL.into());
+    let mut words = usermem::read::<[i64; TIMEX_WORDS]>(at)?;
+    let mut timex = Timex {
+        modes: words[0] as u32,
+        offset: words[1],
+        freq: words[2],
+        maxerror: words[3],
+        esterror: words[4],
+        status: words[5] as i32,
+        constant: words[6],
+        tick: words[11],
+        ..Timex::default()
+    };
+    let privileged = call.thread.cred().capable(Cap::SysTime);
+    timex
+        .check(privileged, words[10])
+        .map_err(|refused| match refused {
+            Refused::Invalid => Errno::EINVAL,
+            Refused::Permission => Errno::EPERM,
+        })?;
+    let unit = |nano: bool| if nano { 1 } else { 1000 };
+    let step = (timex.modes & adj::SETOFFSET != 0).then(|| {
+        let fraction = words[10] * unit(timex.modes & adj::NANO != 0);
+        words[9].saturating_mul(NS as i64).saturating_add(fraction)
+    });
+    if let Some(step) = step {
+        let then = timekeeping::realtime_ns().saturating_add(step);
+        if !(0..=REALTIME_MAX as i64).contains(&then) {
+            return Err(Errno::EINVAL.into());
+        }
     }
-    let now = timekeeping::realtime_ns() as u64;
-    let mut words = [0u64; TIMEX_WORDS];
-    // maxerror, esterror, status (STA_UNSYNC), constant, precision, tolerance, time, tick.
-    words[3] = 16_000_000;
-    words[4] = 16_000_000;
-    words[5] = 64;
-    words[6] = 2;
-    words[7] = 1;
-    words[8] = 32_768_000;
-    words[9] = now / NS;
-    words[10] = now % NS / 1000;
-    words[11] = 10_000;
+    let (answer, now) = timekeeping::adjust(&mut timex, step);
+    words[1] = timex.offset;
+    words[2] = timex.freq;
+    words[3] = timex.maxerror;
+    words[4] = timex.esterror;
+    words[5] = i64::from(timex.status as u32);
+    words[6] = timex.constant;
+    words[7] = timex.precision;
+    words[8] = timex.tolerance;
+    words[9] = now / NS as i64;
+    words[10] = now % NS as i64 / unit(timex.status & sta::NANO != 0);
+    words[11] = timex.tick;
+    // No pulses come in.
+    words[12..20].fill(0);
+    words[20] = i64::from(timex.tai);
     usermem::write(at, &words)?;
-    Ok(TIME_ERROR)
+    Ok(answer)
 }
 
 fn adjtimex(call: &mut Call<'_>) -> SysResult {
@@ -313,7 +348,9 @@ fn clock_nanosleep(call: &mut Call<'_>) -> SysResult {
     let clock = Clock::new(call.int(0))?;
     match clock {
         Clock::Thread(_) => return Err(Errno::EINVAL.into()),
-        Clock::RealtimeCoarse | Clock::MonotonicCoarse => return Err(Errno::EOPNOTSUPP.into()),
+        Clock::RealtimeCoarse | Clock::MonotonicCoarse | Clock::MonotonicRaw => {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         Clock::RealtimeAlarm | Clock::BoottimeAlarm
             if !call.thread.cred().capable(Cap::WakeAlarm) =>
         {
@@ -381,10 +418,10 @@ async fn sleep_absolute(call: &mut Call<'_>, clock: Clock) -> Result<u64> {
     let end = read_timespec(call.arg(2))?;
     loop {
         let settings = timekeeping::settings();
-        let until = if clock.is_realtime() {
-            timekeeping::from_realtime(end)
-        } else {
-            end
+        let until = match clock {
+            Clock::Tai => timekeeping::from_tai(end),
+            _ if clock.is_realtime() => timekeeping::from_realtime(end),
+            _ => end,
         };
         if until <= timekeeping::monotonic_ns() {
             return Ok(0);

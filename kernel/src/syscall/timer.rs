@@ -88,8 +88,9 @@ fn setitimer(call: &mut Call<'_>) -> SysResult {
 
 fn base(call: &Call<'_>, clock: Clock) -> Result<Base> {
     Ok(match clock {
-        Clock::Realtime | Clock::Tai => Base::Realtime,
-        Clock::Monotonic => Base::Monotonic,
+        Clock::Realtime => Base::Realtime,
+        Clock::Tai => Base::Tai,
+        Clock::Monotonic | Clock::Boottime => Base::Monotonic,
         Clock::RealtimeAlarm | Clock::BoottimeAlarm => {
             if !call.thread.cred().capable(fs::Cap::WakeAlarm) {
                 return Err(Errno::EPERM);
@@ -100,7 +101,9 @@ fn base(call: &Call<'_>, clock: Clock) -> Result<Base> {
                 Base::Monotonic
             }
         }
-        Clock::RealtimeCoarse | Clock::MonotonicCoarse => return Err(Errno::EOPNOTSUPP),
+        Clock::RealtimeCoarse | Clock::MonotonicCoarse | Clock::MonotonicRaw => {
+            return Err(Errno::EOPNOTSUPP);
+        }
         Clock::Process(0) => Base::Process,
         Clock::Process(pid) if pid == call.thread.process().pid => Base::Process,
         Clock::Thread(0) => Base::Thread(call.thread.tid()),

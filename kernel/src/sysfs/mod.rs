@@ -5,6 +5,7 @@
 //!
 //! Source: sysfs(5), Linux's Documentation/ABI.
 
+mod clock;
 mod cpu;
 mod devices;
 mod tree;
@@ -91,6 +92,7 @@ fn build() -> Tree {
         Ok(())
     });
     cpu::add(&tree);
+    clock::add(&tree);
     devices::add(&tree);
     tree
 }

@@ -1,7 +1,7 @@
 // Shared, as text, by the kernel and the vDSO: what the page before the vDSO holds.
 
 /// The clock's parameters, as the kernel writes and the vDSO reads them. Times are
-/// `(counter - base) * mult >> 32` nanoseconds since boot.
+/// `ns + ((counter - base) * mult >> 32)` nanoseconds since boot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Data {
@@ -9,12 +9,18 @@ pub struct Data {
     pub sequence: u32,
     /// [`MODE_TSC`], or nothing here is to be used.
     pub mode: u32,
-    /// The time-stamp counter at boot.
+    /// The time-stamp counter when the clock was last adjusted.
     pub base: u64,
     /// Nanoseconds per tick, times 2³².
     pub mult: u64,
     /// What the time of day is ahead of the time since boot, in nanoseconds.
     pub offset: i64,
+    /// Nanoseconds since boot when the clock was last adjusted.
+    pub ns: u64,
+    /// What atomic time is ahead of the time of day, in nanoseconds.
+    pub tai: i64,
+    /// Whether the clock runs at the counter's own rate, so that the raw clock is the monotonic one.
+    pub raw: u64,
 }
 
 /// The time-stamp counter is the clock.

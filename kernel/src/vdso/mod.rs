@@ -9,7 +9,7 @@ use conquer_once::spin::OnceCell;
 use executor::sync::SpinLock;
 use fs::{Errno, Mapping, Result};
 
-use crate::arch::tsc;
+use crate::arch::clock;
 use crate::mm::{AddressSpace, Backing, FileBacking, MapFlags, MapRequest, PAGE_SIZE, Prot};
 use crate::timekeeping;
 
@@ -58,13 +58,16 @@ pub fn update() {
         return;
     };
     let mut sequence = SEQUENCE.lock();
-    let clock = tsc::params();
+    let clock = clock::params();
     let new = Data {
         sequence: sequence.wrapping_add(2),
         mode: if clock.is_some() { MODE_TSC } else { 0 },
-        base: clock.map_or(0, |clock| clock.base),
+        base: clock.map_or(0, |clock| clock.ticks),
         mult: clock.map_or(0, |clock| clock.mult),
         offset: timekeeping::offset_ns(),
+        ns: clock.map_or(0, |clock| clock.ns),
+        tai: timekeeping::tai_ns(),
+        raw: u64::from(!timekeeping::was_adjusted()),
     };
     // Odd while the rest is written: a reader that sees it, or sees it change, reads again. The writes go to memory in this
     // order, as x86 keeps stores in order and each is a call the compiler does not see through.
@@ -74,6 +77,9 @@ pub fn update() {
     page.write_at(8, &new.base.to_ne_bytes());
     page.write_at(16, &new.mult.to_ne_bytes());
     page.write_at(24, &new.offset.to_ne_bytes());
+    page.write_at(32, &new.ns.to_ne_bytes());
+    page.write_at(40, &new.tai.to_ne_bytes());
+    page.write_at(48, &new.raw.to_ne_bytes());
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     page.write_at(0, &new.sequence.to_ne_bytes());
     *sequence = new.sequence;

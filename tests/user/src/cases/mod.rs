@@ -1,5 +1,6 @@
 //! The test cases, by subject. Each runs in a process of its own and panics where something is not as on Linux.
 
+mod clocks;
 mod exec;
 mod files;
 mod hostile;
@@ -37,6 +38,7 @@ pub type Case = (&'static str, fn());
 /// All cases, as `subject::name`.
 pub fn all() -> impl Iterator<Item = (String, fn())> {
     let subjects = [
+        ("clocks", clocks::CASES),
         ("exec", exec::CASES),
         ("files", files::CASES),
         ("hostile", hostile::CASES),
