@@ -76,6 +76,11 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Tells whether a write that answers `EPIPE` raises `SIGPIPE` as well: not where the bytes are messages.
+    fn signals_broken_pipe(&self) -> bool {
+        true
+    }
+
     /// Returns the events that hold now and, with a table, registers for the next change.
     ///
     /// Registration comes before the look, so that no change falls between.

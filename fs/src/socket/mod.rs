@@ -364,6 +364,10 @@ impl FileOps for SocketFile {
         self.0.recv(&mut RecvMsg::new(buf, flags))
     }
 
+    fn signals_broken_pipe(&self) -> bool {
+        self.0.kind() == SocketType::Stream
+    }
+
     fn read_expired(&self, _: &File, _: &mut dyn Sink) -> Result<usize> {
         Err(Errno::EAGAIN)
     }

@@ -136,11 +136,18 @@ fn write_from(
             }
         };
         if e == Errno::EPIPE {
-            signal::send::send_to_self(call.thread, Signal::SIGPIPE);
+            broken_pipe(call, file);
         }
         if let Next::Return(result) = on_error(call, file, &mut range, e, PollEvents::OUT) {
             return result;
         }
+    }
+}
+
+/// Raises what follows a write that nobody will read, where the file says so.
+pub(super) fn broken_pipe(call: &Call<'_>, file: &File) {
+    if file.ops().signals_broken_pipe() {
+        signal::send::send_to_self(call.thread, Signal::SIGPIPE);
     }
 }
 

@@ -6,8 +6,8 @@ use fs::file::oflag;
 use fs::pipe::pipe_of;
 use fs::{Errno, File, PollEvents, splice as pipes};
 
+use super::rw::broken_pipe;
 use super::{Call, Plain, Stop, SysResult};
-use crate::signal::{self, Signal};
 use crate::usermem;
 
 /// The calls of this file.
@@ -36,7 +36,7 @@ fn answer(
             })
         }
         Err(Errno::EPIPE) => {
-            signal::send::send_to_self(call.thread, Signal::SIGPIPE);
+            broken_pipe(call, to);
             Err(Errno::EPIPE.into())
         }
         Err(error) => Err(error.into()),

@@ -6,8 +6,8 @@ use fs::file::{Whence, oflag};
 use fs::transfer::Parcel;
 use fs::{Errno, File, PollEvents, Result};
 
+use super::rw::broken_pipe;
 use super::{Call, Plain, Stop, SysResult};
-use crate::signal::{self, Signal};
 use crate::usermem;
 
 /// The calls of this file.
@@ -76,7 +76,7 @@ fn copy(
                 break Some(Stop::NotReady(to.clone(), PollEvents::OUT));
             }
             Err(Errno::EPIPE) => {
-                signal::send::send_to_self(call.thread, Signal::SIGPIPE);
+                broken_pipe(call, to);
                 break Some(Errno::EPIPE.into());
             }
             Err(e) => break Some(e.into()),

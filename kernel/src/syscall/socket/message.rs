@@ -10,8 +10,7 @@ use fs::socket::{RecvMsg, SendMsg, SocketAddr, SocketFile, SocketType, Ucred, ms
 use fs::{Cap, Errno, File, PollEvents, Result};
 
 use super::{Who, address, socket_file};
-use crate::signal::{self, Signal};
-use crate::syscall::rw::set_socket_deadline;
+use crate::syscall::rw::{broken_pipe, set_socket_deadline};
 use crate::syscall::time::read_timespec;
 use crate::syscall::{Call, Stop, SysResult};
 use crate::usermem::{self, IOV_MAX, IoVec, UserRange, UserSink, UserSource};
@@ -188,11 +187,8 @@ fn send(
         if range.done() > 0 {
             return Ok(range.done() as u64);
         }
-        if error == Errno::EPIPE
-            && flags & msg::NOSIGNAL == 0
-            && socket.kind() == SocketType::Stream
-        {
-            signal::send::send_to_self(call.thread, Signal::SIGPIPE);
+        if error == Errno::EPIPE && flags & msg::NOSIGNAL == 0 {
+            broken_pipe(call, file);
         }
         return Err(error.into());
     }

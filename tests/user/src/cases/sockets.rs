@@ -27,6 +27,7 @@ cases![
     socket_files_are_not_opened,
     many_connections,
     datagrams_by_name,
+    broken_pipes_signal_streams_only,
 ];
 
 fn pair(kind: i32) -> (i32, i32) {
@@ -533,4 +534,28 @@ fn datagrams_by_name() {
         raw(UnixDatagram::unbound().expect("a socket").send(b"x")),
         libc::ENOTCONN
     );
+}
+
+/// A write that nobody can read any more is `EPIPE` for every kind of socket, and `SIGPIPE` for streams.
+fn broken_pipes_signal_streams_only() {
+    for (kind, signals) in [
+        (libc::SOCK_STREAM, true),
+        (libc::SOCK_DGRAM, false),
+        (libc::SOCK_SEQPACKET, false),
+    ] {
+        let end = end_of(|| {
+            let (near, _far) = pair(kind);
+            ok(unsafe { libc::shutdown(near, libc::SHUT_WR) });
+            fails(
+                unsafe { libc::write(near, b"x".as_ptr().cast(), 1) },
+                libc::EPIPE,
+            );
+        });
+        let expected = if signals {
+            Ended::Signal(libc::SIGPIPE)
+        } else {
+            Ended::Exit(0)
+        };
+        assert_eq!(end, expected, "kind {kind}");
+    }
 }
