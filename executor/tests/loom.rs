@@ -20,7 +20,10 @@ use executor::{
     platform,
     rcu::{self, Srcu},
     spawn,
-    sync::{Completion, Mutex, SeqCell, SpinLock, WaitQueue, channel},
+    sync::{
+        AtomicBits, Completion, LockRef, Mutex, Notify as Note, RwLock, RwSpinLock, Semaphore,
+        SeqCell, SeqLock, SpinLock, WaitQueue, WwClass, WwContext, WwMutex, channel, oneshot,
+    },
     time::{HrTimer, Instant, run_expired},
 };
 use loom::{
@@ -636,6 +639,243 @@ fn mutant_srcu_reads_uncounted() {
     model(an_srcu_reader_meets_a_writer);
 }
 
+/// Polls once.
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+#[test]
+fn reader_writer_spin_lock_shares_or_excludes() {
+    model(|| {
+        let lock = Arc::new(RwSpinLock::new(0));
+        let (writer, reader) = (lock.clone(), lock.clone());
+        let w = thread::spawn(move || *writer.write() += 1);
+        let r = thread::spawn(move || assert!(*reader.read() <= 1));
+        assert!(*lock.read() <= 1);
+        w.join().unwrap();
+        r.join().unwrap();
+        assert_eq!(*lock.read(), 1);
+    });
+}
+
+#[test]
+fn a_seqlock_reader_sees_no_half_written_pair() {
+    model(|| {
+        let shared = Arc::new((SeqLock::new(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        let other = shared.clone();
+        let writer = thread::spawn(move || {
+            let _write = other.0.write();
+            other.1.store(1, Ordering::Relaxed);
+            other.2.store(1, Ordering::Relaxed);
+        });
+        let (a, b) = shared.0.read(|| {
+            (
+                shared.1.load(Ordering::Relaxed),
+                shared.2.load(Ordering::Relaxed),
+            )
+        });
+        assert_eq!(a, b);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_lock_of_one_bit_excludes() {
+    model(|| {
+        let shared = Arc::new((loom_word(), loom::cell::UnsafeCell::new(0)));
+        let other = shared.clone();
+        #[allow(unsafe_code, reason = "loom checks what the lock guards")]
+        let add = |shared: &(_, loom::cell::UnsafeCell<i32>)| {
+            let _held = AtomicBits::lock_bit(&shared.0, 3);
+            // SAFETY: the bit is held.
+            shared.1.with_mut(|n| unsafe { *n += 1 });
+        };
+        struct Shared<T>(T);
+        // SAFETY: what is not `Sync` in it is used under the bit only.
+        #[allow(unsafe_code, reason = "loom checks what the lock guards")]
+        unsafe impl<T> Send for Shared<T> {}
+        let other = Shared(other);
+        let t = thread::spawn(move || {
+            let other = other;
+            add(&other.0);
+        });
+        add(&shared);
+        t.join().unwrap();
+        assert!(!shared.0.test_bit(3));
+    });
+}
+
+fn loom_word() -> loom::sync::atomic::AtomicU64 {
+    loom::sync::atomic::AtomicU64::new(0)
+}
+
+#[test]
+fn the_last_reference_of_a_lockref_is_found_once() {
+    model(|| {
+        let thing = Arc::new(LockRef::new((), 2));
+        let other = thing.clone();
+        let put = |thing: &LockRef<()>| match thing.put_or_lock() {
+            Some(mut last) => {
+                assert_eq!(last.put(), 0);
+                last.mark_dead();
+                1
+            }
+            None => 0,
+        };
+        let t = thread::spawn(move || put(&other));
+        let here = put(&thing);
+        assert_eq!(here + t.join().unwrap(), 1);
+        assert!(!thing.get());
+    });
+}
+
+/// A waits for two permits and is dropped, B waits for one: a release meets the drop, and B gets its permit.
+#[test]
+fn a_dropped_semaphore_waiter_hands_its_permits_on() {
+    model(|| {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let wait = |n| {
+            let semaphore = semaphore.clone();
+            Box::pin(async move { semaphore.acquire(n).await.forget() })
+        };
+        let (mut a, mut b) = (wait(2), wait(1));
+        assert!(poll_once(a.as_mut()).is_pending() && poll_once(b.as_mut()).is_pending());
+        let dropper = thread::spawn(move || drop(a));
+        semaphore.release(1);
+        dropper.join().unwrap();
+        assert!(poll_once(b.as_mut()).is_ready());
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+/// A writer that waits is dropped while the reader goes; a reader behind it comes in.
+#[test]
+fn a_dropped_writer_lets_readers_in() {
+    model(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let (w, r) = (lock.clone(), lock.clone());
+        let held = lock.try_read().unwrap();
+        let mut writer = Box::pin(async move { drop(w.write().await) });
+        let mut reader = Box::pin(async move { drop(r.read().await) });
+        assert!(poll_once(writer.as_mut()).is_pending() && poll_once(reader.as_mut()).is_pending());
+        let dropper = thread::spawn(move || drop(writer));
+        drop(held);
+        dropper.join().unwrap();
+        assert!(poll_once(reader.as_mut()).is_ready());
+        assert!(!lock.is_locked());
+    });
+}
+
+/// Two contexts take two mutexes from either end: one of them is refused, and nobody waits for ever.
+fn two_contexts_take_two_mutexes() {
+    let pair = Arc::new([WwMutex::new(0), WwMutex::new(0)]);
+    let class = Arc::new(WwClass::new());
+    let both = |pair: Arc<[WwMutex<u32>; 2]>, context: WwContext, from: usize| async move {
+        let (mut first, mut second) = (&pair[from], &pair[1 - from]);
+        loop {
+            let mut a = first.lock_slow(&context).await;
+            if let Ok(mut b) = second.lock(&context).await {
+                *a += 1;
+                *b += 1;
+                return;
+            }
+            drop(a);
+            std::mem::swap(&mut first, &mut second);
+        }
+    };
+    let (mine, theirs) = (WwContext::new(&class), WwContext::new(&class));
+    let other = pair.clone();
+    let t = thread::spawn(move || block_on(both(other, theirs, 1)));
+    block_on(both(pair.clone(), mine, 0));
+    t.join().unwrap();
+    let context = WwContext::new(&class);
+    assert!(
+        pair.iter()
+            .all(|m| m.try_lock(&context).is_some_and(|n| *n == 2))
+    );
+}
+
+#[test]
+fn wait_wound_contexts_do_not_deadlock() {
+    model(two_contexts_take_two_mutexes);
+}
+
+#[test]
+#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
+fn mutant_let_the_younger_wait() {
+    Mutant::LetTheYoungerWait.make();
+    model(two_contexts_take_two_mutexes);
+}
+
+#[test]
+fn a_dropped_wait_wound_waiter_hands_the_mutex_on() {
+    model(|| {
+        let mutex = Arc::new(WwMutex::new(()));
+        let class = WwClass::new();
+        let wait = |context: WwContext| {
+            let mutex = mutex.clone();
+            Box::pin(async move { mutex.lock(&context).await.is_ok() })
+        };
+        let mine = WwContext::new(&class);
+        let held = mutex.try_lock(&mine).unwrap();
+        let (mut a, mut b) = (wait(WwContext::new(&class)), wait(WwContext::new(&class)));
+        assert!(poll_once(a.as_mut()).is_pending() && poll_once(b.as_mut()).is_pending());
+        let dropper = thread::spawn(move || drop(a));
+        drop(held);
+        dropper.join().unwrap();
+        assert_eq!(poll_once(b.as_mut()), Poll::Ready(true));
+    });
+}
+
+/// A waits for a note and is dropped while one comes; B gets it.
+#[test]
+fn a_dropped_waiter_for_a_note_hands_it_on() {
+    model(|| {
+        let note = Arc::new(Note::new());
+        let wait = || {
+            let note = note.clone();
+            Box::pin(async move { note.notified().await })
+        };
+        let (mut a, mut b) = (wait(), wait());
+        assert!(poll_once(a.as_mut()).is_pending() && poll_once(b.as_mut()).is_pending());
+        let dropper = thread::spawn(move || drop(a));
+        note.notify_one();
+        dropper.join().unwrap();
+        assert!(poll_once(b.as_mut()).is_ready());
+    });
+}
+
+#[test]
+fn a_dropped_waiter_for_a_completion_hands_it_on() {
+    model(|| {
+        let done = Arc::new(Completion::new());
+        let wait = || {
+            let done = done.clone();
+            Box::pin(async move { done.wait().await })
+        };
+        let (mut a, mut b) = (wait(), wait());
+        assert!(poll_once(a.as_mut()).is_pending() && poll_once(b.as_mut()).is_pending());
+        let dropper = thread::spawn(move || drop(a));
+        done.complete();
+        dropper.join().unwrap();
+        assert!(poll_once(b.as_mut()).is_ready());
+    });
+}
+
+#[test]
+fn a_oneshot_gives_its_value_or_its_end() {
+    model(|| {
+        let (send, receive) = oneshot();
+        let sender = thread::spawn(move || send.send(7));
+        assert_eq!(block_on(receive), Some(7));
+        assert_eq!(sender.join().unwrap(), Ok(()));
+        let (send, receive) = oneshot::<u32>();
+        let sender = thread::spawn(move || drop(send));
+        assert_eq!(block_on(receive), None);
+        sender.join().unwrap();
+    });
+}
+
 /// Runs each model that makes a mistake in a process of its own, for a deadlock found ends the process.
 #[test]
 fn every_mistake_is_found() {
@@ -649,6 +889,7 @@ fn every_mistake_is_found() {
         "mutant_keep_granted_wake",
         "mutant_keep_granted_permits",
         "mutant_cancel_does_not_wait",
+        "mutant_let_the_younger_wait",
         "mutant_rcu_forgets_others",
         "mutant_srcu_reads_uncounted",
     ] {

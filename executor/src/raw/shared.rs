@@ -492,7 +492,7 @@ mod table {
     impl CpuShared {
         pub(crate) fn publish(&'static self) {
             if cpu::shared().is_none() && self.kind == LevelKind::Task {
-                CPUS.lock().unwrap().push(self);
+                rcu::online(|| CPUS.lock().unwrap().push(self));
             }
         }
 

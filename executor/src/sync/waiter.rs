@@ -15,11 +15,10 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// A waiter in no queue.
-    pub const fn new() -> Self {
-        Self {
-            queue: None,
-            entry: Entry::new(),
+    crate::facade::const_fn! {
+        /// A waiter in no queue.
+        pub fn new() -> Self {
+            Self { queue: None, entry: Entry::new() }
         }
     }
 

@@ -25,13 +25,18 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// An empty set.
-    pub const fn new() -> Self {
-        Self {
-            inline: [const { Waiter::new() }; INLINE],
-            blocks: Vec::new(),
-            used: 0,
-            passed: (0, 0),
+    crate::facade::const_fn! {
+        /// An empty set.
+        pub fn new() -> Self {
+            Self {
+                #[cfg(not(loom))]
+                inline: [const { Waiter::new() }; INLINE],
+                #[cfg(loom)]
+                inline: core::array::from_fn(|_| Waiter::new()),
+                blocks: Vec::new(),
+                used: 0,
+                passed: (0, 0),
+            }
         }
     }
 
