@@ -21,3 +21,4 @@ pub mod serial;
 #[cfg(not(target_os = "none"))]
 pub mod simulated;
 pub mod tty;
+pub mod virtio;

@@ -222,6 +222,7 @@ errnos! {
     ERESTARTNOHAND = 514, "Interrupted: restart if no handler ran";
     ENOIOCTLCMD = 515, "No such ioctl here: ask the next layer";
     ERESTART_RESTARTBLOCK = 516, "Interrupted: restart through restart_syscall";
+    EIOCBQUEUED = 529, "It takes its time: wait for it, where one can";
 }
 
 impl Errno {

@@ -4,6 +4,7 @@
 //! whether to wait then, on what [`FileOps::poll`] registers, is the caller's decision.
 
 mod ops;
+mod slow;
 
 use alloc::sync::Arc;
 use core::any::Any;
@@ -21,6 +22,7 @@ use crate::sync::SpinLock;
 use crate::{Errno, Result, Tunable};
 
 pub use ops::{DirSink, FileOps, Whence, generic_seek};
+pub use slow::{Bytes, SlowIo, Transfer};
 
 /// Open flags of `open(2)` on x86-64.
 #[allow(missing_docs, reason = "the names are those of open(2)")]
@@ -404,6 +406,11 @@ impl File {
     /// Returns the position.
     pub fn pos(&self) -> u64 {
         *self.pos.lock()
+    }
+
+    /// Sets the position, after a transfer that took its time.
+    pub fn set_pos(&self, pos: u64) {
+        *self.pos.lock() = pos;
     }
 
     /// Emits directory entries at the file's position.

@@ -62,6 +62,15 @@ const SCRIPT: &str = "echo cpus $(nproc)\ni=0; while [ $i -lt 20 ]; do i=$((i + 
     cat /tmp/* | sort -n | tail -n 1\nseq 2000 | sha256sum\ndd if=/dev/zero of=/tmp/z bs=1k count=500 2>/dev/null\n\
     (sleep 0.1; echo child) & wait\necho all is well\n";
 
+/// Stands for a disk of 2 MiB that is made for the boot.
+const DISK: &str = "scratch";
+const DISK_LEN: u64 = 2 << 20;
+const DISK_SCRIPT: &str = "tail -n 1 /proc/partitions | awk '{ print $3, $4 }'\nstat -c '%t %T' /dev/vda >/dev/null\n\
+    stat -c '254 %T %f' /dev/vda\necho hello disk | dd of=/dev/vda bs=1 seek=1000 conv=notrunc,fsync 2>/dev/null\n\
+    dd if=/dev/vda bs=1 skip=1000 count=10 2>/dev/null; echo\n\
+    dd if=/dev/zero of=/dev/vda bs=64k seek=31 count=2 2>&1 | grep -o 'No space left'\n\
+    dd if=/dev/vda bs=512k 2>/dev/null | wc -c | awk '{ print $1 / 524288 }'\n";
+
 fn cases() -> Vec<Case> {
     let script = |name, machine, cpus| Case {
         name,
@@ -125,6 +134,21 @@ fn cases() -> Vec<Case> {
             machine: with(|m| (m.smp, m.append) = (4, "nr_cpus=2".into())),
             initrd: Initrd::Script(SCRIPT),
             shows: vec!["cpus 2", "all is well"],
+        },
+        Case {
+            name: "disks_are_read_and_written",
+            machine: with(|m| m.disk = vec![DISK.into()]),
+            initrd: Initrd::Script(DISK_SCRIPT),
+            shows: vec!["2048 vda", "254 0 60b0", "hello disk", "No space left", "4"],
+        },
+        Case {
+            name: "disks_on_a_pc_by_an_old_cpu",
+            machine: with(|m| {
+                (m.machine, m.cpu) = ("pc".into(), "qemu64".into());
+                (m.disk, m.device) = (vec![DISK.into()], vec!["edu".into()]);
+            }),
+            initrd: Initrd::Script(DISK_SCRIPT),
+            shows: vec!["2048 vda", "254 0 60b0", "hello disk", "No space left", "4"],
         },
         bad(
             "compressed_archive",
@@ -292,7 +316,12 @@ fn run(case: &Case, kernel: &std::path::Path) -> Result<()> {
         }
         None => None,
     };
-    let mut command = case.machine.command(kernel, initrd, &words);
+    let mut machine = case.machine.clone();
+    for disk in &mut machine.disk {
+        *disk = scratch.path().join("disk");
+        std::fs::File::create(&*disk)?.set_len(DISK_LEN)?;
+    }
+    let mut command = machine.command(kernel, initrd, &words);
     command
         .arg("-serial")
         .arg(format!("file:{}", console.display()))

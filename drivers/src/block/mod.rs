@@ -1,8 +1,11 @@
-//! Block devices: requests that are futures over owned buffers.
+//! Block devices: requests that are futures over owned buffers, and the partitions of disks.
+
+pub mod partition;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -116,6 +119,8 @@ pub struct Disk {
     pub index: u32,
     /// The device.
     pub device: Arc<dyn BlockDevice>,
+    /// Its parts.
+    pub partitions: Vec<partition::Partition>,
 }
 
 impl fmt::Debug for Disk {

@@ -83,6 +83,8 @@ pub enum Interface {
         name: String,
         /// Directory below `/sys/class`.
         class: &'static str,
+        /// Its number among the devices of major 10, if it has one of its own.
+        minor: Option<u32>,
         /// Its operations.
         device: Arc<dyn CharDevice>,
     },

@@ -48,6 +48,7 @@ impl Node {
         Interface::Char {
             name: String::from("edu0"),
             class: "misc",
+            minor: None,
             device: self.0.clone(),
         }
     }

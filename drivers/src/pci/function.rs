@@ -240,6 +240,13 @@ impl Function {
         Ok(alloc::vec![self.pin_interrupt(name)?])
     }
 
+    /// Whether its interrupts are messages of its MSI-X table.
+    pub fn sends_msi_x(&self) -> bool {
+        let control = |at| self.config.read::<u16>(at + msi::X_CONTROL);
+        self.capability(capability_id::MSI_X)
+            .is_some_and(|at| control(at) & msi::X_ENABLE != 0)
+    }
+
     /// Routes the interrupt of its pin, whatever messages it could send.
     ///
     /// # Context

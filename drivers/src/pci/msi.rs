@@ -59,9 +59,9 @@ impl MessageSlot for MsiSlot {
 }
 
 // The capability of MSI-X, and an entry of its table.
-const X_CONTROL: u16 = 2;
+pub(super) const X_CONTROL: u16 = 2;
 const X_TABLE: u16 = 4;
-const X_ENABLE: u16 = 1 << 15;
+pub(super) const X_ENABLE: u16 = 1 << 15;
 const X_MASK_ALL: u16 = 1 << 14;
 const X_LAST: u16 = 0x7ff;
 const ENTRY_LEN: usize = 16;

@@ -8,8 +8,10 @@ mod edu;
 mod line;
 mod memory;
 mod pci;
+mod virtio;
 
 pub use edu::{EduFaults, SimulatedEdu};
 pub use line::{LineFaults, SimulatedLine};
 pub use memory::{Fault, Memory, SimulatedMemory};
 pub use pci::{Closures, Sender, SimulatedFunction, SimulatedPci};
+pub use virtio::{Asked, SimulatedVirtio, VirtioFaults};

@@ -6,7 +6,7 @@ use core::fmt;
 
 use executor::time::Instant;
 
-use super::File;
+use super::{File, SlowIo};
 use crate::inode::{S_IFBLK, S_IFDIR, S_IFREG};
 use crate::iobuf::{Sink, Source, UserMemory};
 use crate::mapping::Mapping;
@@ -131,6 +131,11 @@ pub trait FileOps: Any + Send + Sync {
     fn fallocate(&self, file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
         let _ = (file, mode, offset, len);
         Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Returns the operations to wait for, of a file whose plain ones answer `EIOCBQUEUED`.
+    fn slow(&self) -> Option<&dyn SlowIo> {
+        None
     }
 
     /// Tells, after `open` without `O_NONBLOCK`, whether the open is complete (a FIFO waits for its peer); with a

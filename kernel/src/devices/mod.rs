@@ -3,6 +3,7 @@
 //! Beneath: registers in memory and at ports ([`mmio`]), memory for DMA ([`dma`]), configuration space, messages and
 //! lines ([`pci`]). Above: what drivers publish becomes nodes in `/dev` and entries in `/sys` ([`upper`]).
 
+mod disk;
 mod dma;
 mod mmio;
 mod node;
@@ -18,6 +19,7 @@ use conquer_once::noblock::OnceCell;
 use drivers::device::Model;
 use drivers::pci::PciBus;
 
+pub use disk::proc_partitions;
 pub use pci::proc_devices;
 
 /// The PCI bus, once it was looked at.
@@ -42,6 +44,12 @@ pub async fn init() {
     // Fails only if it was done before.
     let _ = PCI.try_init_once(|| bus.clone());
     pci::find(&bus);
-    bus.add_driver(&drivers::edu::DRIVER);
+    for driver in [
+        &drivers::virtio::BLOCK,
+        &drivers::virtio::RNG,
+        &drivers::edu::DRIVER,
+    ] {
+        bus.add_driver(driver);
+    }
     bus.settle().await;
 }

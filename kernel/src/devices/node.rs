@@ -22,11 +22,14 @@ const LONGEST: usize = 4096;
 /// The dynamic numbers in use.
 static USED: AtomicU64 = AtomicU64::new(0);
 
-/// A dynamic minor number, until it is dropped.
+/// A minor number, if it is a dynamic one until it is dropped.
 struct Minor(u32);
 
 impl Minor {
-    fn take() -> Option<Self> {
+    fn take(fixed: Option<u32>) -> Option<Self> {
+        if let Some(minor) = fixed.filter(|minor| *minor >= DYNAMIC) {
+            return Some(Self(minor));
+        }
         let bit = |used: u64| used.trailing_ones();
         let update = |used: u64| (bit(used) < DYNAMIC).then(|| used | 1 << bit(used));
         let before = USED
@@ -38,6 +41,9 @@ impl Minor {
 
 impl Drop for Minor {
     fn drop(&mut self) {
+        if self.0 >= DYNAMIC {
+            return;
+        }
         USED.fetch_and(!(1 << (DYNAMIC - 1 - self.0)), Ordering::AcqRel);
     }
 }
@@ -55,9 +61,10 @@ pub(super) fn publish(
     parent: &str,
     name: String,
     class: &'static str,
+    minor: Option<u32>,
     device: Arc<dyn CharDevice>,
 ) -> Option<Published> {
-    let minor = Minor::take()?;
+    let minor = Minor::take(minor)?;
     let number = (MISC_MAJOR, minor.0);
     let opener = Arc::new(Opener(device));
     device::register(DeviceKind::Char, "misc", number, 1, opener).ok()?;

@@ -7,7 +7,7 @@ use alloc::string::String;
 use drivers::device::{Described, Interface, Published, Upper};
 use fs::Errno;
 
-use super::{node, pci_bus};
+use super::{disk, node, pci_bus};
 use crate::{random, sysfs};
 
 /// Nodes in `/dev`, entries in `/sys`.
@@ -84,15 +84,17 @@ impl Upper for Nodes {
             Interface::Char {
                 name,
                 class,
+                minor,
                 device,
-            } => node::publish(path, name, class, device),
+            } => node::publish(path, name, class, minor, device),
+            Interface::Disk(disk) => disk::publish(path, &disk),
             // No driver that is built in offers these.
-            Interface::Disk(_) | Interface::Input(_) => None,
+            Interface::Input(_) => None,
         }
     }
 
     fn entropy(&self, bytes: &[u8]) {
-        random::add(bytes);
+        random::add_trusted(bytes);
     }
 }
 

@@ -15,6 +15,9 @@ use chacha::{BLOCK_LEN, block};
 /// Blocks made under one hold of the lock.
 const BATCH: u32 = 16;
 
+/// Random bytes after which what comes out cannot be guessed.
+const SEED_LEN: usize = 32;
+
 struct Generator {
     key: [u32; 8],
 }
@@ -80,6 +83,17 @@ pub fn add(bytes: &[u8]) {
             *word = u32::from_le_bytes(raw);
         }
         GENERATOR.lock().mix(words);
+    }
+}
+
+/// As [`add`], for bytes of a source that is random: the generator counts as seeded after them.
+///
+/// # Context
+/// Any.
+pub fn add_trusted(bytes: &[u8]) {
+    add(bytes);
+    if bytes.len() >= SEED_LEN && !SEEDED.swap(true, Ordering::Relaxed) {
+        log::info!("random: crng init done");
     }
 }
 

@@ -223,14 +223,20 @@ fn open_file(call: &Call<'_>) -> Result<Arc<File>> {
 
 fn fsync(call: &mut Call<'_>) -> SysResult {
     let file = open_file(call)?;
-    file.ops().fsync(&file, false)?;
-    Ok(0)
+    synced(file.ops().fsync(&file, false))
+}
+
+/// What a sync answers; a disk's takes its time.
+fn synced(outcome: Result<()>) -> SysResult {
+    match outcome {
+        Err(Errno::EIOCBQUEUED) => Err(Stop::Wait),
+        other => Ok(other.map(|()| 0)?),
+    }
 }
 
 fn fdatasync(call: &mut Call<'_>) -> SysResult {
     let file = open_file(call)?;
-    file.ops().fsync(&file, true)?;
-    Ok(0)
+    synced(file.ops().fsync(&file, true))
 }
 
 /// Every file system so far is in memory, so there is nothing that could be behind.

@@ -28,6 +28,7 @@ pub mod rw;
 pub mod sched;
 pub mod signal;
 pub mod signalfd;
+pub mod slow;
 pub mod socket;
 pub mod splice;
 pub mod stat;
@@ -115,7 +116,11 @@ pub enum Stop {
 impl From<Errno> for Stop {
     #[inline]
     fn from(e: Errno) -> Self {
-        Stop::Error(e)
+        match e {
+            // The file takes its time, and the call does not know how to wait for it.
+            Errno::EIOCBQUEUED => Stop::Error(Errno::EINVAL),
+            e => Stop::Error(e),
+        }
     }
 }
 

@@ -58,6 +58,7 @@ fn on_error(
     let reading = events.contains(PollEvents::IN);
     let expired = || call.deadline.is_some_and(|end| Instant::now() >= end);
     Next::Return(match e {
+        Errno::EIOCBQUEUED => Err(Stop::Wait),
         // The file said how long it waits for more (a terminal's VTIME), and that is over.
         Errno::EAGAIN if reading && !file.nonblocking() && range.done() == 0 && expired() => file
             .ops()
@@ -179,7 +180,7 @@ fn limit_size(call: &Call<'_>, file: &File, pos: Option<u64>, parts: &mut [IoVec
 }
 
 /// The single part of a plain call. `EFAULT` where it does not lie in the user half, whatever its length.
-fn one(call: &Call<'_>) -> Result<[IoVec; 1]> {
+pub(super) fn one(call: &Call<'_>) -> Result<[IoVec; 1]> {
     let (base, len) = (call.arg(1), call.arg(2));
     match uaccess::in_user_half(base, len as usize) {
         true => Ok([IoVec { base, len }]),
@@ -188,7 +189,7 @@ fn one(call: &Call<'_>) -> Result<[IoVec; 1]> {
 }
 
 /// The parts that a vectored call names. `EINVAL` for more than [`IOV_MAX`].
-fn many(call: &Call<'_>) -> Result<Vec<IoVec>> {
+pub(super) fn many(call: &Call<'_>) -> Result<Vec<IoVec>> {
     let count = call.arg(2) as usize;
     if count > IOV_MAX {
         return Err(Errno::EINVAL);
@@ -223,7 +224,7 @@ fn writev(call: &mut Call<'_>) -> SysResult {
 }
 
 /// The offset argument of a positioned call, which must not be negative.
-fn offset(call: &Call<'_>) -> Result<u64> {
+pub(super) fn offset(call: &Call<'_>) -> Result<u64> {
     match call.arg(3) {
         at if (at as i64) < 0 => Err(Errno::EINVAL),
         at => Ok(at),

@@ -11,7 +11,7 @@ use fs::poll::{PollTable, Waiters};
 use fs::{Errno, PollEvents, Result};
 
 use super::{
-    Call, Stop, attempt, epoll, futex, lock, poll, process, signal, socket, sysinfo, time,
+    Call, Stop, attempt, epoll, futex, lock, poll, process, signal, slow, socket, sysinfo, time,
 };
 
 /// Brings a call to its end that a plain attempt left with `stop`.
@@ -33,6 +33,8 @@ pub async fn finish(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
 /// The calls that wait for something other than a file.
 async fn own(call: &mut Call<'_>) -> Result<u64> {
     match call.number() {
+        0 | 1 | 17..=20 | 295 | 296 | 327 | 328 => Box::pin(slow::transfer(call)).await,
+        74 | 75 => Box::pin(slow::sync(call)).await,
         7 => poll::poll_wait(call).await,
         23 => poll::select_wait(call).await,
         35 => time::nanosleep_wait(call).await,

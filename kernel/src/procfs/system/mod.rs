@@ -44,7 +44,7 @@ pub(super) const FILES: &[File] = &[
     ("meminfo", 0o444, memory::meminfo),
     ("misc", 0o444, nothing),
     ("modules", 0o444, nothing),
-    ("partitions", 0o444, partitions),
+    ("partitions", 0o444, devices::proc_partitions),
     ("softirqs", 0o444, interrupts::show_softirqs),
     ("stat", 0o444, stat::show),
     ("swaps", 0o444, swaps),
@@ -127,11 +127,6 @@ fn loadavg(out: &mut Out) -> Result<()> {
         table.thread_count(),
         table.last_pid()
     );
-    Ok(())
-}
-
-fn partitions(out: &mut Out) -> Result<()> {
-    put!(out, "major minor  #blocks  name\n\n");
     Ok(())
 }
 
