@@ -109,7 +109,7 @@ impl Bench {
     }
 }
 
-fn with<F: Future<Output = ()>>(features: u64, test: impl FnOnce(Arc<Bench>) -> F) {
+fn with<F: Future<Output = ()> + Send>(features: u64, test: impl FnOnce(Arc<Bench>) -> F + Send) {
     block_on(async {
         let clock = VirtualTime::install();
         let machine = SimulatedPci::new();
