@@ -24,6 +24,8 @@ pub struct Key {
 impl Key {
     #[inline]
     fn order(self, other: Key) -> Ordering {
+        #[cfg(test)]
+        tests::COMPARISONS.with(|count| count.set(count.get() + 1));
         (self.major.wrapping_sub(other.major) as i64)
             .cmp(&0)
             .then(self.seq.cmp(&other.seq))
@@ -358,6 +360,44 @@ mod tests {
     use crate::policy::Policy;
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
+    use core::cell::Cell;
+
+    extern crate std;
+
+    std::thread_local! {
+        /// How often this thread's test has compared two keys.
+        pub(super) static COMPARISONS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// An AVL tree of n nodes is at most 1.44 log2(n + 2) high (Adelson-Velsky and Landis, 1962). Insertion and removal
+    /// compare once a level, and with the node in front of the tree.
+    #[test]
+    fn comparisons_grow_no_faster_than_the_logarithm() {
+        for n in [10u64, 100, 1000, 10_000, 100_000] {
+            let mut next = rng(n);
+            let mut tree = Tree::new();
+            let bound = (1.44 * (n as f64 + 2.0).log2()).ceil() as u64 + 2;
+            let count = |f: &mut dyn FnMut()| {
+                let before = COMPARISONS.get();
+                f();
+                let took = COMPARISONS.get() - before;
+                assert!(took <= bound, "{took} comparisons at {n}, bound {bound}");
+            };
+            for seq in 0..n as i64 {
+                let node = node(next(1 << 30), seq, 0);
+                let mut node = Some(node);
+                count(&mut || tree.insert(node.take().expect("once")));
+            }
+            for seq in n as i64..n as i64 + 1000 {
+                let mut first = None;
+                count(&mut || first = tree.pop_first());
+                let first = first.expect("the tree is full");
+                let major = first.key.major + next(1 << 30);
+                let mut again = Some(node(major, seq, 0));
+                count(&mut || tree.insert(again.take().expect("once")));
+            }
+        }
+    }
 
     fn node(major: u64, seq: i64, vruntime: u64) -> Box<Node<u32>> {
         let mut node = Node::new(Policy::default());

@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod batch;
 pub mod debian;
+pub mod gantt;
 pub mod golden;
 pub mod harness;
 pub mod image;

@@ -31,6 +31,21 @@ enum Command {
     },
     /// Measures system calls, under deterministic virtual time at one CPU unless --smp says otherwise
     Bench(Machine),
+    /// Draws how the scheduler shares CPUs among a mix of tasks, in virtual time, as an SVG picture
+    Gantt {
+        /// CPUs of the machine
+        #[arg(long, default_value_t = 2)]
+        cpus: usize,
+        /// How much time is drawn
+        #[arg(long, default_value_t = 100)]
+        ms: u64,
+        /// The seed of what is random in it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where the picture goes
+        #[arg(default_value = "gantt.svg")]
+        out: std::path::PathBuf,
+    },
     /// Boots a twenty-line script many times
     Soak {
         #[command(flatten)]
@@ -94,6 +109,12 @@ fn run(cli: Cli) -> Result<u8> {
             };
             tests::soak::bench(&machine).map(|()| 0)
         }
+        Some(Command::Gantt {
+            cpus,
+            ms,
+            seed,
+            out,
+        }) => tests::gantt::draw(cpus, ms, seed, &out).map(|()| 0),
         Some(Command::Soak { machine, boots }) => tests::soak::soak(&machine, boots).map(|()| 0),
         Some(Command::Debian {
             machine,

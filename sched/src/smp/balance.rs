@@ -46,7 +46,7 @@ pub fn find(domains: &Domains, cpus: &[CpuView], here: usize, why: Reason) -> Op
             .groups(index, here)
             .find(|group| group.contains(here))
             .and_then(|group| Load::of(&group, cpus))?;
-        if why == Reason::Periodic && !busiest.exceeds(&local, domain.level.imbalance_percent()) {
+        if why == Reason::Periodic && !busiest.exceeds(&local) {
             continue;
         }
         let from = &cpus[busiest.cpu];
@@ -96,9 +96,9 @@ impl Load {
             .then(a.most.cmp(&b.most))
     }
 
-    /// Whether there are more tasks for each CPU than in `local`, by `percent`.
-    fn exceeds(&self, local: &Self, percent: u64) -> bool {
-        100 * self.tasks * local.cpus > percent * local.tasks * self.cpus
+    /// Whether there are more tasks for each CPU than in `local`.
+    fn exceeds(&self, local: &Self) -> bool {
+        self.tasks * local.cpus > local.tasks * self.cpus
     }
 }
 

@@ -32,17 +32,6 @@ pub enum Level {
     Machine,
 }
 
-impl Level {
-    /// By how much a group must be busier than ours for work to be moved, in percent. The further, the colder the caches.
-    pub fn imbalance_percent(self) -> u64 {
-        match self {
-            Self::Smt => 110,
-            Self::Cache | Self::Package => 117,
-            Self::Node | Self::Machine => 125,
-        }
-    }
-}
-
 /// The domains of one level.
 #[derive(Clone, Debug)]
 pub struct Domain {
