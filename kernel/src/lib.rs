@@ -39,6 +39,7 @@ pub mod procfs;
 #[cfg(target_os = "none")]
 pub mod pseudofs;
 pub mod random;
+pub mod seccomp;
 pub mod signal;
 pub mod symbols;
 #[cfg(target_os = "none")]

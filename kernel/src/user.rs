@@ -82,6 +82,9 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
     if thread.bits() & STATE_TRACED != 0 {
         Box::pin(stop::for_exit(&thread, &mut regs)).await;
     }
+    if thread.process().dump.lock().is_some() {
+        Box::pin(crate::process::core::hand_in(&thread, &regs)).await;
+    }
     crate::process::exit::finish(&thread).await;
     // With the future goes a reference that may be the last; a tick must not find the thread after that.
     crate::process::set_current(None);

@@ -10,6 +10,8 @@ use crate::arch::fpu::FpuArea;
 use crate::arch::user::UserRegs;
 use crate::futex;
 use crate::mm::AddressSpace;
+use crate::process::access::DUMPABLE;
+use crate::process::core::pattern::SUID_DUMPABLE;
 use crate::process::process::ExeFile;
 use crate::process::thread::{STATE_FORKED, WORK_KILLED, WORK_SIGNAL};
 use crate::process::user::User;
@@ -110,7 +112,11 @@ pub(super) async fn replace(
     thread.set_comm(base);
     let previous = {
         let mut image = process.image.lock();
-        image.dumpable = u32::from(!changed);
+        image.dumpable = if changed {
+            SUID_DUMPABLE.get() as u32
+        } else {
+            DUMPABLE
+        };
         image.auxv = ready.auxv;
         image.exe.replace(Arc::new(ready.exe))
     };

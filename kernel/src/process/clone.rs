@@ -17,7 +17,7 @@ use super::pid::Pid;
 use super::process::Process;
 use super::rlimit::{RLIM_INFINITY, Resource};
 use super::table::{self, TaskTable};
-use super::thread::{STATE_FORKED, STATE_TRACED, Shared, Thread, VforkDone};
+use super::thread::{STATE_FORKED, STATE_SECCOMP, STATE_TRACED, Shared, Thread, VforkDone};
 use super::trace::{self, event};
 use crate::arch::thread::Machine;
 use crate::arch::user::{USER_END, UserRegs};
@@ -198,6 +198,7 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         parent.no_new_privs.load(Ordering::Relaxed),
         Ordering::Relaxed,
     );
+    inherit_filters(parent, child);
     child.set_bits(STATE_FORKED);
     let tid = child.tid();
     if flags & flag::PARENT_SETTID != 0 {
@@ -250,6 +251,21 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         return Err(e);
     }
     Ok(Cloned { tid, vfork })
+}
+
+/// The child allows itself what its parent does. Under the signal lock, since another thread may be giving filters to all.
+fn inherit_filters(parent: &Thread, child: &Thread) {
+    let state = parent.process().signals.lock();
+    let mode = parent.seccomp.lock().clone();
+    if mode.number() != 0 {
+        child.set_bits(STATE_SECCOMP);
+        *child.seccomp.lock() = mode;
+        child.no_new_privs.store(
+            parent.no_new_privs.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+    }
+    drop(state);
 }
 
 /// Gives `parent` a descriptor of `child`, and writes its number to `at`.

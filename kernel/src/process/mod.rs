@@ -18,6 +18,8 @@ pub mod user;
 #[cfg(target_os = "none")]
 pub mod access;
 #[cfg(target_os = "none")]
+pub mod core;
+#[cfg(target_os = "none")]
 pub mod current;
 #[cfg(target_os = "none")]
 pub mod exit;

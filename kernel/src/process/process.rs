@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicI16, AtomicI32, AtomicU32, AtomicU64,
 use executor::sync::{SpinLock, WaitQueue};
 use executor::time::Instant;
 
+use super::core::{Dump, Filter};
 use super::family::Family;
 use super::guarded::Guarded;
 use super::pid::Pid;
@@ -107,6 +108,8 @@ pub struct Image {
     pub auxv: Arc<[u64]>,
     /// `PR_SET_DUMPABLE`.
     pub dumpable: u32,
+    /// Which memory a core file has.
+    pub dump_filter: Filter,
 }
 
 /// A process: threads that share memory and signals, and die together.
@@ -135,6 +138,8 @@ pub struct Process {
     pub accounts: SpinLock<Accounts>,
     /// The program.
     pub image: SpinLock<Image>,
+    /// The core file in the making.
+    pub dump: SpinLock<Option<Arc<Dump>>>,
     /// Timers that send signals.
     pub timers: super::timers::Timers,
     /// `PR_SET_CHILD_SUBREAPER`.
@@ -187,6 +192,7 @@ impl Process {
             thread_left: WaitQueue::new(),
             accounts: SpinLock::new(Accounts::default()),
             image: SpinLock::new(Image::default()),
+            dump: SpinLock::new(None),
             timers: super::timers::Timers::default(),
             subreaper: AtomicBool::new(false),
             has_subreaper: AtomicBool::new(false),

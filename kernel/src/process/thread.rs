@@ -20,6 +20,7 @@ use super::trace::Trace;
 use super::user::User;
 use crate::arch::thread::Machine;
 use crate::mm::AddressSpace;
+use crate::seccomp;
 use crate::signal::state::{SignalState, ThreadSignals};
 
 /// Something to look at before going to user mode: a signal, a stop, the end.
@@ -53,8 +54,10 @@ pub const STATE_TRACE_CALLS: u32 = 1 << 23;
 pub const STATE_STEP: u32 = 1 << 24;
 /// Not work, but state: the system call under way has left an event for the tracer.
 pub const STATE_TRACE_EVENT: u32 = 1 << 25;
+/// Not work, but state: it allows itself only some system calls.
+pub const STATE_SECCOMP: u32 = 1 << 26;
 /// Bits with which a system call takes the long way ([`crate::syscall::watched`]).
-pub const WATCHED: u32 = STATE_TRACE_CALLS | STATE_TRACE_EVENT | STATE_STEP;
+pub const WATCHED: u32 = STATE_TRACE_CALLS | STATE_TRACE_EVENT | STATE_STEP | STATE_SECCOMP;
 
 /// Bits that end interruptible waits.
 const INTERRUPTS: u32 = WORK_SIGNAL | WORK_KILLED | WORK_STOP | WORK_TRACE;
@@ -135,6 +138,8 @@ pub struct Thread {
     pub io_priority: AtomicU32,
     /// personality(2).
     pub personality: AtomicU32,
+    /// Which system calls it allows itself.
+    pub seccomp: SpinLock<seccomp::Mode>,
     /// Its side of being traced. Innermost lock.
     pub trace: SpinLock<Option<Box<Trace>>>,
     /// What restart_syscall(2) goes on with.
@@ -211,6 +216,7 @@ impl Thread {
             affinity: AtomicU64::new(u64::MAX),
             io_priority: AtomicU32::new(0),
             personality: AtomicU32::new(0),
+            seccomp: SpinLock::new(seccomp::Mode::Off),
             trace: SpinLock::new(None),
             restart: SpinLock::new(None),
             vfork_wait: SpinLock::new(None),

@@ -12,6 +12,7 @@ use fs::{
 
 use super::ino;
 use crate::mm::sysctl;
+use crate::process::core::pattern;
 use crate::process::table;
 use crate::pseudofs::{Directory, Entry, Fixed, Node, Out, Setting, Text, put};
 use crate::{panic, printk, random, uts};
@@ -132,6 +133,7 @@ pub(super) fn tree() -> impl Directory {
         b.number_file("protected_hardlinks", &protect::HARDLINKS),
         b.number_file("protected_regular", &protect::REGULAR),
         b.number_file("protected_symlinks", &protect::SYMLINKS),
+        b.number_file("suid_dumpable", &pattern::SUID_DUMPABLE),
     ]);
     let core = Vec::from([b.number_file("somaxconn", &unix::MAX_BACKLOG)]);
     let unix_domain = Vec::from([b.number_file("max_dgram_qlen", &unix::MAX_DATAGRAMS)]);
@@ -161,7 +163,12 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
     ]);
     Vec::from([
         b.text("cap_last_cap", |out| number(out, 40)),
-        b.text("core_pattern", |out| line(out, b"core")),
+        b.setting(
+            "core_pattern",
+            |out| line(out, &pattern::get()),
+            |text, _| pattern::set(text),
+        ),
+        b.number_file("core_uses_pid", &pattern::USES_PID),
         b.number_file("dmesg_restrict", &printk::DMESG_RESTRICT),
         b.setting(
             "domainname",

@@ -40,6 +40,10 @@ pub async fn attend(thread: &Arc<Thread>, regs: &mut UserRegs) -> bool {
             Step::Enter => return true,
             Step::End => return false,
             Step::Stopped => stopped(thread, regs).await,
+            Step::Core(info) => {
+                Box::pin(crate::process::core::end(thread, regs, &info)).await;
+                return false;
+            }
             Step::Traced(info) => {
                 chosen = Box::pin(stop::for_signal(thread, regs, info)).await;
             }
@@ -132,6 +136,8 @@ enum Step {
     Stopped,
     /// A signal that the tracer is to be shown.
     Traced(SigInfo),
+    /// The end, and a core file before it.
+    Core(SigInfo),
 }
 
 /// Waits while the thread is stopped. A stopped thread wakes for `SIGCONT`, for its end, and for a tracer, which sees
@@ -174,6 +180,8 @@ enum Taken {
     Handler(SigAction, SigInfo),
     /// A signal that the tracer is to be shown.
     Traced(SigInfo),
+    /// A signal that ends the process and leaves a core file.
+    Core(SigInfo),
 }
 
 /// Takes signals; `chosen` is one that the tracer has let through.
@@ -182,6 +190,7 @@ fn step(thread: &Arc<Thread>, regs: &mut UserRegs, mut chosen: Option<SigInfo>) 
         match take(thread, chosen.take()) {
             Taken::Nothing => break,
             Taken::Traced(info) => return Step::Traced(info),
+            Taken::Core(info) => return Step::Core(info),
             Taken::End => return Step::End,
             Taken::Stopped { tell_parent } => {
                 if tell_parent {
@@ -294,7 +303,8 @@ fn take(thread: &Arc<Thread>, mut chosen: Option<SigInfo>) -> Taken {
                 state.stop.continued = false;
                 return Taken::MayStop(signal);
             }
-            DefaultAction::Terminate | DefaultAction::Core => {
+            DefaultAction::Core => return Taken::Core(info),
+            DefaultAction::Terminate => {
                 begin_exit(
                     state,
                     ExitStatus::Signalled {

@@ -343,11 +343,16 @@ pub fn force(thread: &Arc<Thread>, signal: Signal, info: &SigInfo) {
 
 /// Ends `thread`'s process by `signal` whatever it has set up for it.
 pub fn force_fatal(thread: &Arc<Thread>, signal: Signal) {
+    force_end(thread, signal, &SigInfo::kernel(signal));
+}
+
+/// Ends `thread`'s process by `signal` with `info`, which says why, whatever it has set up for it.
+pub fn force_end(thread: &Arc<Thread>, signal: Signal, info: &SigInfo) {
     {
         let state = thread.process().signals.lock();
         *state.sighand.actions.lock().get_mut(signal) = SigAction::default();
     }
-    force(thread, signal, &SigInfo::kernel(signal));
+    force(thread, signal, info);
 }
 
 /// Whether a process with credentials `sender` may send `signal` to `target`.

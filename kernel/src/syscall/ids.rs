@@ -5,8 +5,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use fs::{Cap, Credentials, Errno, Result};
 
-use super::{Call, Plain, SysResult};
+use super::{Call, Plain, SysResult, seccomp};
 use crate::cred::{self, CapSets, Ids};
+use crate::process::core::pattern::SUID_DUMPABLE;
 use crate::process::table;
 use crate::process::user::User;
 use crate::signal::Signal;
@@ -64,7 +65,7 @@ fn commit(call: &Call<'_>, new: Credentials) {
         || old.fsuid != new.fsuid
         || old.fsgid != new.fsgid;
     if identity || new.cap_permitted & !old.cap_permitted != 0 {
-        call.thread.process().image.lock().dumpable = 0;
+        call.thread.process().image.lock().dumpable = SUID_DUMPABLE.get() as u32;
         call.thread.parent_death_signal.store(0, Ordering::Relaxed);
     }
     let user = (old.uid != new.uid).then(|| User::of(new.uid));
@@ -327,8 +328,9 @@ fn prctl(call: &mut Call<'_>) -> SysResult {
             thread.set_comm(&name);
         }
         16 => usermem::write(arg, &thread.comm())?,
-        // PR_GET_SECCOMP: none.
-        21 => return Ok(0),
+        // PR_GET_SECCOMP, PR_SET_SECCOMP
+        21 => return Ok(thread.seccomp.lock().number()),
+        22 => return seccomp::set_by_prctl(thread, arg, rest[0]),
         // PR_CAPBSET_READ, PR_CAPBSET_DROP
         23 => {
             let bit = cap_bit(arg)?;

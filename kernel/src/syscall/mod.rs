@@ -26,6 +26,7 @@ pub mod process;
 pub mod ptrace;
 pub mod rw;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod signalfd;
 pub mod slow;
@@ -171,6 +172,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     ptrace::CALLS,
     rw::CALLS,
     sched::CALLS,
+    seccomp::CALLS,
     signal::CALLS,
     signalfd::CALLS,
     socket::CALLS,

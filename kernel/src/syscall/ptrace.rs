@@ -393,7 +393,7 @@ fn regset(tracee: &Thread, kind: u64, at: u64, set: bool) -> Result<()> {
                     *to = word.to_ne_bytes();
                 }
             }
-            _ => bytes = regs::xstate(stopped),
+            _ => bytes = regs::with_components(&stopped.fpu),
         })?;
         usermem::write_bytes(base, &bytes[..len])?;
     }

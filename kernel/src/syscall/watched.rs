@@ -8,6 +8,7 @@ use crate::arch::user::UserRegs;
 use crate::process::Thread;
 use crate::process::thread::STATE_STEP;
 use crate::process::trace::{Kind, stop};
+use crate::seccomp::check;
 use crate::signal::send::{self, Target};
 use crate::signal::{SigInfo, Signal};
 use crate::user;
@@ -24,10 +25,10 @@ pub async fn call(thread: &Arc<Thread>, regs: &mut UserRegs) {
     if thread.fatal_signal_pending() {
         return;
     }
-    let number = regs.error as i64;
-    if number >= 0 {
+    if regs.error as i64 >= 0 && check::allows(thread, regs).await {
         user::perform(thread, regs).await;
     }
+    let number = regs.error as i64;
     after(thread, regs, number).await;
 }
 

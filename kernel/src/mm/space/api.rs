@@ -223,6 +223,10 @@ pub struct VmaInfo<'a> {
     pub offset: u64,
     /// The file.
     pub file: Option<&'a Arc<File>>,
+    /// Private pages were put here.
+    pub has_anon: bool,
+    /// `MADV_DONTDUMP`, or a device's.
+    pub dont_dump: bool,
     /// `[heap]`, `[stack]`, `[vdso]`, `/dev/zero (deleted)`...
     pub name: Option<&'static str>,
 }

@@ -38,6 +38,8 @@ impl AddressSpace {
                 shared: vma.flags.contains(VmFlags::MAYSHARE),
                 offset: if object.is_some() { vma.pgoff << 12 } else { 0 },
                 file: object.and_then(|object| object.file.as_ref()),
+                has_anon: vma.flags.contains(VmFlags::HAS_ANON),
+                dont_dump: vma.flags.contains(VmFlags::DONTDUMP),
                 name,
             };
             if !f(&info) {

@@ -6,7 +6,7 @@ use fs::Errno;
 
 use super::{Kind, Stopped};
 use crate::arch::cpu_features;
-use crate::arch::fpu::AREA_SIZE;
+use crate::arch::fpu::{AREA_SIZE, FpuArea};
 use crate::arch::selectors::{USER_CS, USER_DS};
 use crate::arch::user::{RESTORE_ALL, SYSCALL, USER_END, UserRegs};
 
@@ -33,6 +33,15 @@ const SS: usize = 20;
 const FS_BASE: usize = 21;
 const GS_BASE: usize = 22;
 
+/// The number of the system call that `regs` are in, or -1.
+pub fn orig_rax(regs: &UserRegs) -> i64 {
+    if regs.vector == SYSCALL {
+        regs.error as i64
+    } else {
+        -1
+    }
+}
+
 /// The registers from `r15` to `rdi`, in the order of both layouts.
 fn general(regs: &mut UserRegs) -> [&mut u64; ORIG_RAX] {
     [
@@ -56,18 +65,22 @@ fn general(regs: &mut UserRegs) -> [&mut u64; ORIG_RAX] {
 
 /// `struct user_regs_struct`.
 pub fn read(stopped: &mut Stopped) -> [u64; WORDS] {
+    words(&stopped.regs, stopped.orig_rax, stopped.bases)
+}
+
+/// `struct user_regs_struct` of these registers.
+pub fn words(regs: &UserRegs, orig_rax: i64, bases: (u64, u64)) -> [u64; WORDS] {
     let mut words = [0; WORDS];
-    for (word, reg) in words.iter_mut().zip(general(&mut stopped.regs)) {
+    for (word, reg) in words.iter_mut().zip(general(&mut regs.clone())) {
         *word = *reg;
     }
-    let regs = &stopped.regs;
-    words[ORIG_RAX] = stopped.orig_rax as u64;
+    words[ORIG_RAX] = orig_rax as u64;
     words[RIP] = regs.rip;
     words[CS] = regs.cs;
     words[FLAGS] = regs.rflags;
     words[RSP] = regs.rsp;
     words[SS] = regs.ss;
-    (words[FS_BASE], words[GS_BASE]) = stopped.bases;
+    (words[FS_BASE], words[GS_BASE]) = bases;
     words
 }
 
@@ -113,8 +126,8 @@ pub fn settle(stopped: &mut Stopped) {
 }
 
 /// The XSAVE area, as `NT_X86_XSTATE` has it.
-pub fn xstate(stopped: &Stopped) -> [u8; AREA_SIZE] {
-    let mut area = stopped.fpu.0;
+pub fn with_components(fpu: &FpuArea) -> [u8; AREA_SIZE] {
+    let mut area = fpu.0;
     area[XSTATE_COMPONENTS..XSTATE_COMPONENTS + 8]
         .copy_from_slice(&cpu_features::xcr0().to_le_bytes());
     area

@@ -5,9 +5,9 @@ use alloc::sync::Arc;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use super::regs::{self, FLAG_TRAP};
+use super::regs::{self, FLAG_TRAP, orig_rax};
 use super::{Kind, Phase, Stopped, event, option, tell_of_stop};
-use crate::arch::user::{SYSCALL, UserRegs};
+use crate::arch::user::UserRegs;
 use crate::process::thread::{
     STATE_STEP, STATE_STOPPED, STATE_TRACE_CALLS, STATE_TRACE_EVENT, STATE_TRACE_STOP,
     STATE_TRACED, WORK_KILLED, WORK_TRACE,
@@ -31,15 +31,6 @@ enum Outcome {
     None,
     /// The tracer let it go on, with this signal (or 0) and what comes with it.
     Resumed(i32, SigInfo),
-}
-
-/// The number of the system call that `regs` are in, or -1.
-fn orig_rax(regs: &UserRegs) -> i64 {
-    if regs.vector == SYSCALL {
-        regs.error as i64
-    } else {
-        -1
-    }
 }
 
 /// Stops `thread` until its tracer lets it go on.

@@ -28,6 +28,7 @@ const FILES: &[(&str, Kind)] = &[
     ("clear_refs", Kind::Other(maps::clear_refs, 0o200)),
     ("cmdline", Kind::Text(0o444, image::cmdline)),
     ("comm", Kind::Other(image::comm_file, 0o644)),
+    ("coredump_filter", Kind::Other(image::dump_filter, 0o644)),
     ("cwd", Kind::Other(image::cwd, 0o777)),
     ("environ", Kind::Private(0o400, image::environ)),
     ("exe", Kind::Other(image::exe, 0o777)),

@@ -10,9 +10,10 @@ use fs::{Credentials, Errno, File, FileOps, Result, Sink, Source};
 use super::Subject;
 use crate::mm::AddressSpace;
 use crate::mounts::namespace;
+use crate::process::core::{Filter, filter};
 use crate::process::current;
 use crate::process::thread::COMM_LEN;
-use crate::pseudofs::{Link, Node, Out, Special, Text};
+use crate::pseudofs::{Link, Node, Out, Special, Text, put};
 
 /// Bytes copied from another address space at a time.
 const CHUNK: usize = 4096;
@@ -83,6 +84,33 @@ impl Text for Comm {
         self.0
             .live()?
             .set_comm(&text[..text.len().min(COMM_LEN - 1)]);
+        Ok(())
+    }
+}
+
+/// `coredump_filter`: which memory a core file has.
+pub(super) fn dump_filter(subject: &Subject) -> Node {
+    Node::Text(Arc::new(DumpFilter(subject.clone())))
+}
+
+struct DumpFilter(Subject);
+
+impl Text for DumpFilter {
+    fn show(&self, out: &mut Out) -> Result<()> {
+        put!(out, "{:08x}\n", self.0.process.image.lock().dump_filter.0);
+        Ok(())
+    }
+
+    fn store(&self, text: &[u8], _: &Credentials) -> Result<()> {
+        let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+        let text = text.trim();
+        let value = match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        let value = value.map_err(|_| Errno::EINVAL)?;
+        let mut image = self.0.process.image.lock();
+        image.dump_filter = Filter(value & filter::ALL);
         Ok(())
     }
 }

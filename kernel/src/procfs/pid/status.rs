@@ -9,6 +9,7 @@ use crate::arch::smp;
 use crate::process::rlimit::Resource;
 use crate::process::table;
 use crate::pseudofs::{Out, put};
+use crate::seccomp;
 use crate::syscall::ptrace;
 
 /// KiB in a page.
@@ -152,9 +153,15 @@ fn privileges(subject: &Subject, out: &mut Out) {
         .thread
         .as_ref()
         .map_or(0, |thread| thread.no_new_privs.load(Ordering::Relaxed));
+    let mode = subject
+        .thread
+        .as_ref()
+        .map_or(seccomp::Mode::Off, |t| t.seccomp.lock().clone());
     put!(
         out,
-        "NoNewPrivs:\t{no_new}\nSeccomp:\t0\nSeccomp_filters:\t0\n"
+        "NoNewPrivs:\t{no_new}\nSeccomp:\t{}\nSeccomp_filters:\t{}\n",
+        mode.number(),
+        mode.filter().map_or(0, |filter| filter.count())
     );
     put!(
         out,

@@ -1,6 +1,7 @@
 //! The test cases, by subject. Each runs in a process of its own and panics where something is not as on Linux.
 
 mod clocks;
+mod core;
 mod exec;
 mod files;
 mod hostile;
@@ -12,6 +13,7 @@ mod process;
 mod procfs;
 mod ptrace;
 mod sched;
+mod seccomp;
 mod signals;
 mod smaps;
 mod sockets;
@@ -39,6 +41,7 @@ pub type Case = (&'static str, fn());
 pub fn all() -> impl Iterator<Item = (String, fn())> {
     let subjects = [
         ("clocks", clocks::CASES),
+        ("core", core::CASES),
         ("exec", exec::CASES),
         ("files", files::CASES),
         ("hostile", hostile::CASES),
@@ -50,6 +53,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
         ("sched", sched::CASES),
+        ("seccomp", seccomp::CASES),
         ("signals", signals::CASES),
         ("smaps", smaps::CASES),
         ("sockets", sockets::CASES),
