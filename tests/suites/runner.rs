@@ -1,6 +1,10 @@
 //! The runner as its users meet it.
 
-use std::process::Command;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use object::{Object, ObjectSection, SectionKind};
 use tests::image::{self, Flavour};
@@ -63,4 +67,102 @@ fn release_kernel_is_under_4_mib_stripped() {
         .map(|section| section.size())
         .sum();
     assert!((100_000..4 << 20).contains(&size), "{size} bytes");
+}
+
+/// A directory that stands for a machine without QEMU: all that the runner finds there is what a test puts into it.
+struct BareMachine(PathBuf);
+
+impl BareMachine {
+    /// Has a compiler with its targets, `env`, and an `apt-get` that notes its words, and for `install` makes a QEMU that
+    /// ends at once.
+    fn new(name: &str) -> Self {
+        // What is not looked up by the search path is there.
+        setup::ensure(Need::Boot).expect("the tools are there");
+        // Not under target/, where another user perhaps cannot go.
+        let dir = std::env::temp_dir().join(format!("wake-{name}-{}", std::process::id()));
+        for target in ["x86_64-unknown-none", "x86_64-unknown-linux-musl"] {
+            fs::create_dir_all(dir.join("lib/rustlib").join(target).join("lib"))
+                .expect("it is new");
+        }
+        let machine = Self(dir);
+        let dir = machine.0.display();
+        machine.program("rustc", &format!("echo {dir}"));
+        let qemu = "printf '#!/bin/sh\\nexit 0\\n' > $0.qemu; chmod 755 $0.qemu; mv $0.qemu ${0%apt-get}qemu-system-x86_64";
+        let body = format!(
+            "echo $* >> {dir}/log\ncase $* in *install*) PATH=/bin:/usr/bin; {qemu};; esac"
+        );
+        machine.program("apt-get", &body);
+        symlink("/usr/bin/env", machine.0.join("env")).expect("it is new");
+        fs::copy(env!("CARGO_BIN_EXE_tests"), machine.0.join("runner")).expect("there is room");
+        machine
+    }
+
+    fn program(&self, name: &str, body: &str) {
+        let path = self.0.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("there is room");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+
+    /// Runs `boot` there, with any file in place of a kernel.
+    fn boot(&self, user: Option<u32>) -> Output {
+        let mut command = Command::new(self.0.join("runner"));
+        command.args(["boot", "--kernel", "/bin/sh"]);
+        command
+            .env("PATH", &self.0)
+            .env("RUSTC", self.0.join("rustc"));
+        command.current_dir("/").stdin(Stdio::null());
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        command.output().expect("it starts")
+    }
+
+    /// What `apt-get` was asked for.
+    fn log(&self) -> String {
+        fs::read_to_string(self.0.join("log")).unwrap_or_default()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        Path::new(&self.0).join(name).exists()
+    }
+}
+
+impl Drop for BareMachine {
+    fn drop(&mut self) {
+        // What cannot be removed does no harm in the directory for such files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+#[test]
+fn what_is_missing_is_installed_once() {
+    if !is_root() {
+        // Without a sudo that asks nothing this user installs nothing, which is the next test's matter.
+        return;
+    }
+    let machine = BareMachine::new("install");
+    let said = String::from_utf8_lossy(&machine.boot(None).stderr).into_owned();
+    assert!(
+        said.contains("wake: installing qemu-system-x86 (apt-get)"),
+        "{said}"
+    );
+    let asked = "-q update\n-q install -y --no-install-recommends qemu-system-x86\n";
+    assert_eq!(machine.log(), asked, "{said}");
+    machine.boot(None);
+    assert_eq!(machine.log(), asked, "the second run needs nothing");
+}
+
+#[test]
+fn without_rights_the_one_command_is_printed() {
+    let machine = BareMachine::new("rights");
+    let out = machine.boot(is_root().then_some(65534));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let command = "sudo apt-get install -y --no-install-recommends qemu-system-x86\n";
+    assert!(said.contains(command), "{said}");
+    assert!(machine.log().is_empty() && !machine.has("qemu-system-x86_64"));
 }
