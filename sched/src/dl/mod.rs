@@ -75,10 +75,11 @@ impl<T> Deadline<T> {
         self.reclaim.set_limits(max, extra);
     }
 
-    /// A task that sleeps dies, or leaves this CPU or class.
+    /// A task that went to sleep here dies, changes its class, or wakes on another CPU: it does not count here any more.
+    /// For a CPU that is told late, reclaiming tasks have less than they could until then.
     pub fn forget(&mut self, node: &mut Node<T>, now: u64) {
-        if core::mem::take(&mut node.dl.counted) {
-            let bandwidth = node.dl.bandwidth();
+        let bandwidth = core::mem::take(&mut node.dl.counted);
+        if bandwidth > 0 {
             self.reclaim.wake(bandwidth, node.dl.zero_lag, now);
             self.reclaim.remove(bandwidth, true);
         }
@@ -113,20 +114,22 @@ impl<T> Deadline<T> {
 
     /// The task counts on this CPU, and is active.
     fn count(&mut self, node: &mut Node<T>, now: u64) {
-        let bandwidth = node.dl.bandwidth();
-        if node.dl.counted {
-            self.reclaim.wake(bandwidth, node.dl.zero_lag, now);
-        } else {
-            node.dl.counted = true;
+        let (before, bandwidth) = (node.dl.counted, node.dl.bandwidth());
+        if before > 0 {
+            self.reclaim.wake(before, node.dl.zero_lag, now);
+        }
+        if before != bandwidth {
+            // It slept while its parameters changed, or is new here.
+            self.reclaim.remove(before, true);
             self.reclaim.add(bandwidth);
+            node.dl.counted = bandwidth;
         }
     }
 
     /// The task, which is active, does not count here any more.
     fn discount(&mut self, node: &mut Node<T>) {
-        if core::mem::take(&mut node.dl.counted) {
-            self.reclaim.remove(node.dl.bandwidth(), true);
-        }
+        let bandwidth = core::mem::take(&mut node.dl.counted);
+        self.reclaim.remove(bandwidth, true);
     }
 }
 
@@ -146,6 +149,10 @@ impl<T> Class<T> for Deadline<T> {
     }
 
     fn enqueue(&mut self, mut node: Box<Node<T>>, why: Wake, _: Option<&mut Node<T>>, now: u64) {
+        if why == Wake::Migrated {
+            // Where it comes from it is forgotten.
+            node.dl.counted = 0;
+        }
         self.count(&mut node, now);
         node.dl.wake(
             match why {
@@ -188,9 +195,9 @@ impl<T> Class<T> for Deadline<T> {
             return;
         }
         current.dl.zero_lag = current.dl.zero_lag_time();
-        if current.dl.counted {
+        if current.dl.counted > 0 {
             self.reclaim
-                .sleep(current.dl.bandwidth(), current.dl.zero_lag, now);
+                .sleep(current.dl.counted, current.dl.zero_lag, now);
         }
     }
 
@@ -245,5 +252,44 @@ impl<T> Class<T> for Deadline<T> {
                 self.insert_ready(node);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RunQueue;
+
+    const MS: u64 = 1_000_000;
+
+    fn policy(runtime: u64) -> Policy {
+        Policy::Deadline(Params::new(runtime, 10 * MS, 0, Flags::default()).expect("valid"))
+    }
+
+    #[test]
+    fn the_sums_of_a_cpu_follow_its_tasks() {
+        let mut queue = RunQueue::<u32>::new();
+        let sums = |queue: &RunQueue<u32>| queue.deadline().bandwidth();
+        let tenth = BW_UNIT / 10;
+        queue.enqueue(Node::new(policy(MS)), 0, Wake::New, 0);
+        queue.enqueue(Node::new(policy(MS)), 1, Wake::New, 0);
+        assert_eq!(sums(&queue), (2 * tenth, 2 * tenth));
+        // One sleeps, changes its parameters meanwhile, and wakes.
+        assert_eq!(queue.pick(0), Some(0));
+        let mut node = queue.end_turn(Outcome::Sleeps, 100);
+        node.set_policy(policy(2 * MS));
+        queue.enqueue(node, 0, Wake::Event, 200);
+        let fifth = BW_UNIT / 5;
+        assert_eq!(sums(&queue), (tenth + fifth, tenth + fifth));
+        // The other one changes while it waits, then goes to another class.
+        queue.change(|id, _| *id == 1, |n| n.set_policy(policy(2 * MS)), 300);
+        assert_eq!(sums(&queue).0, 2 * fifth);
+        queue.change(|id, _| *id == 1, |n| n.set_policy(Policy::default()), 300);
+        assert_eq!(sums(&queue), (fifth, fifth));
+        // The first one dies asleep.
+        assert_eq!(queue.pick(300), Some(0));
+        let mut node = queue.end_turn(Outcome::Sleeps, 400);
+        queue.deadline_mut().forget(&mut node, 500);
+        assert_eq!(sums(&queue), (0, 0));
     }
 }

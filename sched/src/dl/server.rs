@@ -32,8 +32,8 @@ pub struct State {
     throttled: bool,
     /// It has used up its budget, and wanted to know that.
     overrun: bool,
-    /// Its bandwidth is in the sums of its CPU.
-    pub(super) counted: bool,
+    /// What of its bandwidth is in the sums of its CPU.
+    pub(super) counted: u64,
     /// While it sleeps: until when it counts as active.
     pub(super) zero_lag: u64,
 }
