@@ -364,7 +364,7 @@ impl<P: Policy> Own<P> {
             (running, Turn::Poll(Started(poll)))
         };
         cpu::set_current(running.header());
-        shared.set_polled(running.header());
+        shared.set_polled(running.header(), now);
         self.current = Some(running);
         self.started = now;
         hooks.poll_start(&tag);
@@ -410,7 +410,7 @@ impl<P: Policy> Own<P> {
         shared.set_looking();
         let mut running = self.current.take().expect("a poll that ends was begun");
         cpu::set_current(self.outer);
-        shared.set_polled(ptr::null());
+        shared.set_polled_none();
         let ns = now.ns_since(self.started);
         running.account(ns);
         shared.note_poll(ns, || running.poll_addr());

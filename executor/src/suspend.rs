@@ -276,6 +276,7 @@ impl<P: Policy> Own<P> {
         };
         let mut running = self.current.take()?;
         let ns = now.ns_since(self.started);
+        shared.set_polled_none();
         running.account_part(ns);
         shared.note_poll(ns, || running.poll_addr());
         machine.poll_end(&TaskTag(running.tag()));
@@ -296,7 +297,9 @@ impl<P: Policy> Own<P> {
                 // The policy has thought better of it.
                 machine.give_stack(fresh);
                 machine.poll_start(&TaskTag(next.tag()));
-                self.current = Some(next.unsuspend());
+                let running = next.unsuspend();
+                shared.set_polled(running.header(), now);
+                self.current = Some(running);
                 self.started = now;
                 return None;
             }
@@ -304,7 +307,7 @@ impl<P: Policy> Own<P> {
             None => {
                 // The policy keeps all of them back: a fresh loop waits.
                 cpu::set_current(core::ptr::null());
-                shared.set_polled(core::ptr::null());
+                shared.set_polled_none();
                 Turn::Idle
             }
         };

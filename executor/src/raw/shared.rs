@@ -16,7 +16,7 @@ use crate::{
     platform,
     policy::Policy,
     rcu, softirq,
-    time::TimerQueue,
+    time::{Instant, TimerQueue},
 };
 
 /// The CPU is in its loop and looks at the queue before it does anything else.
@@ -108,6 +108,8 @@ pub struct CpuShared {
     /// The number of the task being polled, zero for none. Written by the owner; others only compare it, and may as well not
     /// know, so it is not the model's.
     polled: core::sync::atomic::AtomicUsize,
+    /// Since when, in ns; of no meaning while none is. Written by the owner.
+    polled_since: core::sync::atomic::AtomicU64,
     /// A grace period waits for this CPU. Changed under RCU's lock; the owner looks without it. Not the model's: whoever looks
     /// too early is interrupted, and whoever sees it set looks again under the lock.
     rcu_owes: core::sync::atomic::AtomicBool,
@@ -152,6 +154,7 @@ impl CpuShared {
             mode: AtomicU32::new(LOOKING),
             queued: AtomicBool::new(false),
             polled: core::sync::atomic::AtomicUsize::new(0),
+            polled_since: core::sync::atomic::AtomicU64::new(0),
             rcu_owes: core::sync::atomic::AtomicBool::new(false),
             cpu,
             kind,
@@ -317,10 +320,23 @@ impl CpuShared {
         true
     }
 
-    /// Notes which task is being polled; null for none.
+    /// Notes which task is being polled, and since when.
     #[inline(always)]
-    pub(crate) fn set_polled(&self, task: *const Header) {
-        self.polled.store(task.addr(), Ordering::Relaxed);
+    pub(crate) fn set_polled(&self, task: *const Header, since: Instant) {
+        self.polled_since.store(since.as_ns(), Ordering::Relaxed);
+        self.polled.store(task.addr(), Ordering::Release);
+    }
+
+    /// Notes that no task is being polled.
+    #[inline(always)]
+    pub(crate) fn set_polled_none(&self) {
+        self.polled.store(0, Ordering::Release);
+    }
+
+    /// Since when the task of that number is being polled here, if it is.
+    pub(super) fn polled_since(&self, task: usize) -> Option<Instant> {
+        let polled = self.polled.load(Ordering::Acquire) == task;
+        polled.then(|| Instant::from_ns(self.polled_since.load(Ordering::Relaxed)))
     }
 
     /// Whether the task of that number is being polled here at this moment.

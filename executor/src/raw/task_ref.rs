@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cpu,
     facade::{fence, mutant},
+    time::Instant,
 };
 
 /// A task, shared: to wake it, to abort it, to ask how it does.
@@ -138,10 +139,23 @@ impl TaskRef {
         self.header().polls.load(Ordering::Relaxed)
     }
 
-    /// How long the task ran, up to the end of its last poll; zero if its policy asks for no times
+    /// How long the task ran, the poll under way included; zero if its policy asks for no times
     /// ([`Policy::TIMED`](crate::Policy::TIMED)).
+    ///
+    /// Asked of another CPU's task at the very end of a poll it may miss that poll, and be less than it was.
     pub fn run_time(&self) -> Duration {
-        Duration::from_nanos(self.header().run_ns.load(Ordering::Relaxed))
+        let header = self.header();
+        let ended = || header.run_ns.load(Ordering::Acquire);
+        let mut before = ended();
+        loop {
+            let since = header.home().polled_since(self.id());
+            let under_way = since.map_or(0, |since| Instant::now().ns_since(since));
+            // A poll that ended meanwhile must not count twice.
+            match ended() {
+                after if after == before => return Duration::from_nanos(after + under_way),
+                after => before = after,
+            }
+        }
     }
 
     /// Asks the task's CPU to hand it to CPU `cpu`.

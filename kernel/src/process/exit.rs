@@ -93,7 +93,7 @@ fn leave(process: &Arc<Process>, thread: &Arc<Thread>) {
         let (last, all_stopped) = {
             let mut state = process.signals.lock();
             state.threads.retain(|other| !Arc::ptr_eq(other, thread));
-            process.accounts.lock().threads.add(&thread.usage);
+            process.accounts.lock().threads.add(thread);
             if thread.tid() == process.pid {
                 state.leader_code = thread.exit_code();
             }

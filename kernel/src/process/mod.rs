@@ -9,6 +9,7 @@
 //! groups, sessions, zombies. Lock order: task list, then a process's signal lock, then the small locks of a thread.
 
 pub mod attributes;
+pub mod cputime;
 pub mod guarded;
 pub mod pid;
 pub mod rlimit;

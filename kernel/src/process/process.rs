@@ -13,14 +13,14 @@ use super::guarded::Guarded;
 use super::pid::Pid;
 use super::rlimit::{Resource, Rlimits};
 use super::table::TaskTable;
-use super::thread::{COMM_LEN, Usage};
+use super::thread::COMM_LEN;
 use crate::mm::AddressSpace;
 use crate::process::Thread;
 use crate::signal::state::{SigHand, SignalState};
 
 /// Processor time and events of threads that have ended, in numbers that are added up.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of `Usage`")]
+#[expect(missing_docs, reason = "the names are those of getrusage(2)")]
 pub struct UsageSum {
     pub user_ns: u64,
     pub system_ns: u64,
@@ -37,14 +37,15 @@ pub const TICK_NS: u64 = 10_000_000;
 
 impl UsageSum {
     /// Adds what one thread has used so far.
-    pub fn add(&mut self, usage: &Usage) {
+    pub fn add(&mut self, thread: &Thread) {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        self.user_ns += of(&usage.user_ns);
-        self.system_ns += of(&usage.system_ns);
-        self.minor_faults += of(&usage.minor_faults);
-        self.major_faults += of(&usage.major_faults);
-        self.voluntary_switches += of(&usage.voluntary_switches);
-        self.involuntary_switches += of(&usage.involuntary_switches);
+        let time = thread.cpu_time();
+        self.user_ns += time.user_ns;
+        self.system_ns += time.system_ns;
+        self.minor_faults += of(&thread.usage.minor_faults);
+        self.major_faults += of(&thread.usage.major_faults);
+        self.voluntary_switches += of(&thread.usage.voluntary_switches);
+        self.involuntary_switches += of(&thread.usage.involuntary_switches);
     }
 
     /// Adds another sum.
@@ -253,7 +254,7 @@ impl Process {
     pub fn usage(&self) -> UsageSum {
         let mut sum = self.accounts.lock().threads;
         for thread in &self.signals.lock().threads {
-            sum.add(&thread.usage);
+            sum.add(thread);
         }
         sum
     }

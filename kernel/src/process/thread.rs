@@ -13,6 +13,7 @@ use executor::sync::SpinLock;
 use fs::{Credentials, Errno, FdTable, FsContext};
 
 use super::attributes::{AtomicAttributes, Attributes};
+use super::cputime::{self, CpuTime};
 use super::guarded::Guarded;
 use super::pid::Pid;
 use super::process::Process;
@@ -73,17 +74,17 @@ pub const COMM_LEN: usize = 16;
 /// Processor time and events of one thread or of several.
 #[derive(Debug, Default)]
 pub struct Usage {
-    /// Nanoseconds in user mode.
+    /// Nanoseconds in user mode as the tick saw it; [`Thread::cpu_time`] is exact.
     pub user_ns: AtomicU64,
-    /// Nanoseconds in the kernel.
+    /// As `user_ns`, in the kernel.
     pub system_ns: AtomicU64,
     /// Page faults that needed no device.
     pub minor_faults: AtomicU64,
     /// Page faults that did.
     pub major_faults: AtomicU64,
-    /// Switches because it waited.
+    /// Turns that ended because it waited.
     pub voluntary_switches: AtomicU64,
-    /// Switches because it was preempted.
+    /// Turns that ended though it would have gone on: preempted, or given up by sched_yield(2).
     pub involuntary_switches: AtomicU64,
 }
 
@@ -122,6 +123,7 @@ pub struct Thread {
     /// Processor time and events.
     pub usage: Usage,
     attributes: AtomicAttributes,
+    shown_time: cputime::Shown,
     /// Where a zero goes when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
     pub clear_child_tid: AtomicU64,
     /// Head of the list of robust futexes, or 0.
@@ -208,6 +210,7 @@ impl Thread {
             futex: crate::futex::Node::default(),
             usage: Usage::default(),
             attributes: AtomicAttributes::default(),
+            shown_time: cputime::Shown::default(),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             parent_death_signal: AtomicU8::new(0),
@@ -240,6 +243,19 @@ impl Thread {
     /// Policy, priority and nice value as the scheduler takes them.
     pub fn sched_policy(&self) -> sched::Policy {
         self.attributes().policy()
+    }
+
+    /// Processor time so far, exact in the sum.
+    ///
+    /// # Context
+    /// Task.
+    pub fn cpu_time(&self) -> CpuTime {
+        let ticks = CpuTime {
+            user_ns: self.usage.user_ns.load(Ordering::Relaxed),
+            system_ns: self.usage.system_ns.load(Ordering::Relaxed),
+        };
+        let total = self.task().map_or(0, |task| task.run_time().as_nanos());
+        self.shown_time.update(total as u64, ticks)
     }
 
     /// Policy, priority and nice value.

@@ -187,10 +187,7 @@ impl Process {
                 .threads()
                 .iter()
                 .find(|thread| thread.tid() == tid)
-                .map_or(0, |thread| {
-                    thread.usage.user_ns.load(Ordering::Relaxed)
-                        + thread.usage.system_ns.load(Ordering::Relaxed)
-                }),
+                .map_or(0, |thread| thread.cpu_time().total_ns()),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::mm::sysctl;
 use crate::process::core::pattern;
 use crate::process::table;
 use crate::pseudofs::{Directory, Entry, Fixed, Node, Out, Setting, Text, put};
+use crate::task::realtime;
 use crate::{panic, printk, random, uts};
 
 type Show = fn(&mut Out) -> Result<()>;
@@ -200,6 +201,24 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
         b.dir("pty", pty),
         b.dir("random", random),
         b.number_file("randomize_va_space", &sysctl::RANDOMIZE_VA_SPACE),
+        b.setting(
+            "sched_rr_timeslice_ms",
+            |out| number(out, realtime::rr_slice_ms()),
+            |text, _| {
+                realtime::set_rr_slice_ms(parse(text)?);
+                Ok(())
+            },
+        ),
+        b.setting(
+            "sched_rt_period_us",
+            |out| number(out, realtime::period_us()),
+            |text, _| realtime::set_period_us(parse(text)?),
+        ),
+        b.setting(
+            "sched_rt_runtime_us",
+            |out| number(out, realtime::runtime_us()),
+            |text, _| realtime::set_runtime_us(parse(text)?),
+        ),
         b.number_file("sysrq", &SYSRQ),
         b.text("tainted", |out| number(out, 0)),
         b.text("threads-max", |out| {

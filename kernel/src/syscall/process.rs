@@ -585,7 +585,7 @@ fn getrusage(call: &mut Call<'_>) -> SysResult {
         CHILDREN => process.accounts.lock().children,
         THREAD => {
             let mut sum = UsageSum::default();
-            sum.add(&call.thread.usage);
+            sum.add(call.thread);
             sum
         }
         _ => return Err(Errno::EINVAL.into()),

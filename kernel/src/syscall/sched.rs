@@ -260,7 +260,7 @@ fn sched_rr_get_interval(call: &mut Call<'_>) -> SysResult {
     const FAIR_NS: u64 = task::tick::TICK_NS;
     let interval = match thread_of(call, call.int(0))?.attributes().kind {
         Kind::Fifo => 0,
-        Kind::RoundRobin => sched::rt::RR_SLICE_NS,
+        Kind::RoundRobin => task::realtime::rr_slice_ns(),
         Kind::Other | Kind::Batch | Kind::Idle => FAIR_NS,
     };
     super::time::write_timespec(call.arg(1), interval)?;

@@ -2,7 +2,6 @@
 
 use core::future::Future;
 use core::pin::pin;
-use core::sync::atomic::Ordering;
 
 use executor::time::{Instant, sleep_until};
 use fs::{Cap, Errno, Result};
@@ -130,10 +129,7 @@ impl Clock {
                 usage.user_ns + usage.system_ns
             }
             Clock::Thread(tid) => {
-                let usage = |thread: &crate::process::Thread| {
-                    thread.usage.user_ns.load(Ordering::Relaxed)
-                        + thread.usage.system_ns.load(Ordering::Relaxed)
-                };
+                let usage = |thread: &crate::process::Thread| thread.cpu_time().total_ns();
                 if tid == 0 {
                     usage(call.thread)
                 } else {

@@ -17,6 +17,7 @@ mod lock_ktests;
 pub mod order;
 pub mod place;
 pub mod platform;
+pub mod realtime;
 pub mod stacks;
 pub mod suspend;
 pub mod tick;

@@ -4,13 +4,13 @@
 
 use alloc::boxed::Box;
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use executor::time::Instant;
 use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef};
 use sched::{Node, RunQueue, Wake};
 
-use super::place;
+use super::{place, realtime};
 use crate::arch::percpu;
 use crate::process::Thread;
 
@@ -29,6 +29,7 @@ pub struct Order {
     queue: RunQueue<Runnable<Order>>,
     /// What the timer of throttled tasks is set to, and one; 0 when it is not set.
     event_at: u64,
+    realtime: realtime::Seen,
     /// The task that is queued next has just got another policy or priority.
     changed: Option<Wake>,
 }
@@ -114,6 +115,12 @@ impl Order {
     }
 }
 
+/// Counts an event of a thread that is on this CPU. Nobody else writes, so load and store need not be one step.
+#[inline(always)]
+fn count(events: &AtomicU64) {
+    events.store(events.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
 impl Policy for Order {
     type Entity = Entity;
 
@@ -133,6 +140,9 @@ impl Policy for Order {
             EnqueueKind::Preempted | EnqueueKind::Again => sched::Outcome::Preempted,
             _ => return self.arrive(node, task, kind, now),
         };
+        if let Some(thread) = Thread::of_tag(task.tag()) {
+            count(&thread.usage.involuntary_switches);
+        }
         if let Some(why) = self.changed.take() {
             self.queue.enqueue(node, task, why, now.as_ns());
             Self::note_waiting(1);
@@ -163,7 +173,12 @@ impl Policy for Order {
     fn put(&mut self, task: &mut Running<Self>, outcome: Outcome, _started: Instant, now: Instant) {
         let outcome = match outcome {
             Outcome::Runnable => sched::Outcome::Preempted,
-            _ => sched::Outcome::Sleeps,
+            _ => {
+                if let Some(thread) = Thread::of_tag(task.tag()) {
+                    count(&thread.usage.voluntary_switches);
+                }
+                sched::Outcome::Sleeps
+            }
         };
         task.entity_mut().0 = Some(self.queue.end_turn(outcome, now.as_ns()));
     }
@@ -176,6 +191,10 @@ impl Policy for Order {
     ) -> bool {
         if self.is_asked() {
             self.give(0, now);
+        }
+        if self.realtime.look() {
+            realtime::apply(self.queue.realtime_mut());
+            self.queue.advance(now.as_ns());
         }
         self.queue.tick(now.as_ns())
     }

@@ -47,6 +47,7 @@ const FILES: &[(&str, Kind)] = &[
     ("pagemap", Kind::Other(maps::pagemap, 0o400)),
     ("personality", Kind::Private(0o400, personality)),
     ("root", Kind::Other(image::root, 0o777)),
+    ("sched", Kind::Text(0o444, stat::sched)),
     ("schedstat", Kind::Text(0o444, stat::schedstat)),
     ("sessionid", Kind::Text(0o444, no_login)),
     ("smaps", Kind::Private(0o444, maps::smaps)),

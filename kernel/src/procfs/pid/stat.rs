@@ -1,5 +1,7 @@
 //! `stat`, `statm`, `schedstat`: figures for programs. Source: proc(5).
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use fs::Result;
 
 use super::Subject;
@@ -61,7 +63,7 @@ pub(super) fn usage(subject: &Subject) -> (UsageSum, UsageSum) {
     let own = match &subject.thread {
         Some(thread) if !subject.whole => {
             let mut sum = UsageSum::default();
-            sum.add(&thread.usage);
+            sum.add(thread);
             sum
         }
         _ => subject.process.usage(),
@@ -228,5 +230,47 @@ pub(super) fn schedstat(subject: &Subject, out: &mut Out) -> Result<()> {
     let task = subject.live()?.task();
     let run = task.map_or(0, |task| task.run_time().as_nanos() as u64);
     put!(out, "{run} 0 {}\n", task.map_or(0, |task| task.polls()));
+    Ok(())
+}
+
+/// What the scheduler knows of the thread, a line each.
+pub(super) fn sched(subject: &Subject, out: &mut Out) -> Result<()> {
+    /// Milliseconds, with six digits behind the point.
+    const NS_PER_MS: u64 = 1_000_000;
+    /// Weights have ten more bits to readers.
+    const WEIGHT_SHIFT: u32 = 10;
+    let thread = subject.live()?;
+    let attributes = thread.attributes();
+    let count = |events: &AtomicU64| events.load(Ordering::Relaxed);
+    let run = thread.task().map_or(0, |task| task.run_time().as_nanos()) as u64;
+    let (voluntary, involuntary) = (
+        count(&thread.usage.voluntary_switches),
+        count(&thread.usage.involuntary_switches),
+    );
+    out.bytes(&subject.comm());
+    let threads = subject.process.signals.lock().threads.len();
+    put!(out, " ({}, #threads: {threads})\n{:-<67}\n", subject.id, "");
+    put!(
+        out,
+        "{:<45}:{:14}.{:06}\n",
+        "se.sum_exec_runtime",
+        run / NS_PER_MS,
+        run % NS_PER_MS
+    );
+    for (name, value) in [
+        ("se.nr_migrations", count(&thread.migrations)),
+        ("nr_switches", voluntary + involuntary),
+        ("nr_voluntary_switches", voluntary),
+        ("nr_involuntary_switches", involuntary),
+        (
+            "se.load.weight",
+            thread.sched_policy().weight() << WEIGHT_SHIFT,
+        ),
+        ("policy", attributes.kind as u64),
+        // From 0 for the first real-time priority; that of nice 0 is 120.
+        ("prio", (attributes.shown_priority() + 100) as u64),
+    ] {
+        put!(out, "{name:<45}:{value:21}\n");
+    }
     Ok(())
 }

@@ -6,11 +6,13 @@ use fs::Result;
 
 use super::{Subject, stat};
 use crate::arch::smp;
+use crate::irq::mask::{List, Mask};
 use crate::process::rlimit::Resource;
 use crate::process::table;
 use crate::pseudofs::{Out, put};
 use crate::seccomp;
 use crate::syscall::ptrace;
+use crate::task::place;
 
 /// KiB in a page.
 const PAGE_KIB: u64 = 4;
@@ -171,16 +173,16 @@ fn privileges(subject: &Subject, out: &mut Out) {
 
 fn scheduling(subject: &Subject, out: &mut Out) {
     let cpus = smp::cpu_count();
-    let mask = if cpus >= 64 {
-        u64::MAX
-    } else {
-        (1 << cpus) - 1
-    };
-    put!(out, "Cpus_allowed:\t{mask:x}\nCpus_allowed_list:\t");
-    super::super::system::cpu_list(out, cpus);
+    let affinity = subject
+        .thread
+        .as_ref()
+        .map_or(u64::MAX, |thread| thread.affinity.load(Ordering::Relaxed));
+    let set = affinity & place::present();
+    let (mask, list) = (Mask { set, cpus }, List(set));
+    put!(out, "Cpus_allowed:\t{mask}\nCpus_allowed_list:\t{list}\n");
     put!(
         out,
-        "\nMems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n"
+        "Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n"
     );
     let (own, _) = stat::usage(subject);
     put!(

@@ -25,6 +25,11 @@ cases![
     realtime_wakes_at_once,
     shares_follow_nice,
     idle_policy_gets_the_rest,
+    realtime_is_throttled,
+    realtime_settings,
+    processor_time_is_exact,
+    switches_are_counted,
+    proc_sched_shows,
 ];
 
 const RESET_ON_FORK: i32 = 0x4000_0000;
@@ -476,6 +481,8 @@ fn masks_are_kept_and_checked() {
     pin(0, &[0, 500]);
     assert_eq!(mask(0), [0]);
     in_child(|| assert_eq!(mask(0), [0], "inherited"));
+    let list = proc_field("/proc/self/status", "Cpus_allowed_list");
+    assert_eq!(list.as_deref(), Some("0"));
     pin(0, &all);
     assert_eq!(mask(me()), all);
     let none = cpus(&[500]);
@@ -716,4 +723,168 @@ fn idle_policy_gets_the_rest() {
         },
     ]);
     assert!(share < 0.02, "{share}");
+}
+
+fn realtime_is_throttled() {
+    let count = shared::<AtomicU64>();
+    pin(0, &[0]);
+    let _fair = Spinner::new(count, || ());
+    let _urgent = Spinner::new(shared(), || {
+        ok(set(0, libc::SCHED_FIFO, 9));
+    });
+    // This thread, as the fair spinner, gets what real-time threads may not have.
+    for _ in 0..3 {
+        let before = count.load(Ordering::Relaxed);
+        soon(|| count.load(Ordering::Relaxed) > before);
+    }
+}
+
+fn realtime_settings() {
+    let path = |name: &str| format!("/proc/sys/kernel/{name}");
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(path(name)).expect("it is there");
+        text.trim().parse::<i64>().expect("a number")
+    };
+    let write = |name: &str, value: i64| {
+        std::fs::write(path(name), value.to_string()).map_err(|e| e.raw_os_error())
+    };
+    let (period, runtime, slice) = (
+        "sched_rt_period_us",
+        "sched_rt_runtime_us",
+        "sched_rr_timeslice_ms",
+    );
+    assert_eq!(
+        [period, runtime, slice].map(read),
+        [1_000_000, 950_000, 100]
+    );
+    for (name, value) in [
+        (period, 0),
+        (period, 900_000),
+        (runtime, -2),
+        (runtime, 1_000_001),
+    ] {
+        assert_eq!(
+            write(name, value),
+            Err(Some(libc::EINVAL)),
+            "{name} {value}"
+        );
+    }
+    assert_eq!((read(period), read(runtime)), (1_000_000, 950_000));
+    assert_eq!(write(runtime, 900_000), Ok(()));
+    assert_eq!((write(runtime, -1), read(runtime)), (Ok(()), -1));
+    assert_eq!(write(runtime, 950_000), Ok(()));
+    assert_eq!((write(slice, 40), read(slice)), (Ok(()), 40));
+    let mut time: libc::timespec = unsafe { zeroed() };
+    ok(set(0, libc::SCHED_RR, 1));
+    ok(unsafe { libc::sched_rr_get_interval(0, &mut time) });
+    assert_eq!(time.tv_nsec, 40_000_000);
+    assert_eq!((write(slice, 0), read(slice)), (Ok(()), 100));
+}
+
+fn clock(id: i32) -> Duration {
+    let mut time: libc::timespec = unsafe { zeroed() };
+    ok(unsafe { libc::clock_gettime(id, &mut time) });
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn usage(who: i32) -> libc::rusage {
+    let mut usage: libc::rusage = unsafe { zeroed() };
+    ok(unsafe { libc::getrusage(who, &mut usage) });
+    usage
+}
+
+fn used(who: i32) -> Duration {
+    let usage = usage(who);
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    of(usage.ru_utime) + of(usage.ru_stime)
+}
+
+fn processor_time_is_exact() {
+    let (thread, process) = (
+        libc::CLOCK_THREAD_CPUTIME_ID,
+        libc::CLOCK_PROCESS_CPUTIME_ID,
+    );
+    // Far below a tick, and never the same twice.
+    let mut last = clock(thread);
+    for _ in 0..200 {
+        let now = clock(thread);
+        assert!(now > last, "{now:?} after {last:?}");
+        last = now;
+    }
+    // Each span lies within the next.
+    let begin = Instant::now();
+    let (of_process, of_thread) = (clock(process), clock(thread));
+    spin(Duration::from_millis(3));
+    let by_thread = clock(thread) - of_thread;
+    let by_process = clock(process) - of_process;
+    let passed = begin.elapsed();
+    assert!(by_thread <= passed, "{by_thread:?} of {passed:?}");
+    assert!(by_process >= by_thread, "{by_process:?} {by_thread:?}");
+    // What getrusage tells of a thread is the same time, in microseconds.
+    let (before, told, after) = (clock(thread), used(libc::RUSAGE_THREAD), clock(thread));
+    let slack = Duration::from_micros(2);
+    assert!(
+        told + slack >= before && told <= after + slack,
+        "{before:?} {told:?} {after:?}"
+    );
+    // A child's goes to its parent, whoever sleeps uses none.
+    let before = used(libc::RUSAGE_CHILDREN);
+    in_child(|| {
+        while clock(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(20) {}
+        sleep_ms(200);
+        assert!(clock(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(150));
+    });
+    assert!(used(libc::RUSAGE_CHILDREN) - before >= Duration::from_millis(20));
+}
+
+fn switches_are_counted() {
+    let before = usage(libc::RUSAGE_THREAD);
+    for _ in 0..20 {
+        sleep_ms(1);
+    }
+    let waited = usage(libc::RUSAGE_THREAD).ru_nvcsw - before.ru_nvcsw;
+    assert!((20..60).contains(&waited), "{waited} for 20 sleeps");
+    // Two spinners on one processor take it from each other.
+    pin(0, &[0]);
+    let _other = Spinner::new(shared(), || ());
+    let start = Instant::now();
+    soon(|| {
+        spin(Duration::from_millis(20));
+        usage(libc::RUSAGE_THREAD).ru_nivcsw - before.ru_nivcsw >= 5
+            || start.elapsed().as_secs() > 10
+    });
+    assert!(usage(libc::RUSAGE_THREAD).ru_nivcsw - before.ru_nivcsw >= 5);
+}
+
+fn proc_sched_shows() {
+    let value = |name: &str| {
+        let text = std::fs::read_to_string("/proc/self/sched").expect("it is there");
+        assert!(
+            text.lines()
+                .next()
+                .is_some_and(|line| line.ends_with("#threads: 1)")),
+            "{text}"
+        );
+        let line = text
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        let (_, value) = line.split_once(':').expect("a colon");
+        value.trim().parse::<f64>().expect("a number")
+    };
+    assert_eq!([value("policy"), value("prio")], [0.0, 120.0]);
+    assert_eq!(value("se.load.weight"), 1024.0 * 1024.0);
+    let (run, switches, moves) = (
+        value("se.sum_exec_runtime"),
+        value("nr_switches"),
+        value("se.nr_migrations"),
+    );
+    for cpu in mask(0) {
+        pin(0, &[cpu]);
+        sleep_ms(1);
+    }
+    assert!(value("se.sum_exec_runtime") > run && value("nr_switches") > switches);
+    assert!(value("se.nr_migrations") - moves >= mask(0).len() as f64 - 1.0);
+    ok(set(0, libc::SCHED_FIFO, 5));
+    assert_eq!([value("policy"), value("prio")], [1.0, 94.0]);
 }
