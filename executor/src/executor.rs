@@ -402,6 +402,8 @@ impl<P: Policy> Own<P> {
         hooks: &impl Hooks,
     ) -> Option<(Running<P>, Polled)> {
         // Rule 10: whoever leaves a guard behind is found here.
+        #[cfg(all(debug_assertions, not(loom)))]
+        crate::sync::validator::poll_ended();
         assert_eq!(
             cpu::preempt_word(),
             self.word,

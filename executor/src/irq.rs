@@ -15,6 +15,7 @@ pub struct IrqEvent {
 impl IrqEvent {
     crate::facade::const_fn! {
         /// An event that has not happened.
+        #[track_caller]
         pub fn new() -> Self {
             Self { pending: AtomicUsize::new(0), waiters: WaitQueue::new() }
         }

@@ -10,7 +10,7 @@ use super::{placement, shared::CpuShared, state::State};
 use crate::{
     facade::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64},
     policy::EnqueueKind,
-    sync::SpinLockIrq,
+    sync::LeafLockIrq,
 };
 
 /// [`Header::want`]: nothing is asked.
@@ -59,7 +59,7 @@ pub(crate) struct Header {
     pub(super) polls: AtomicU64,
     pub(super) run_ns: AtomicU64,
     /// Who waits for the end.
-    pub(super) join: SpinLockIrq<Option<Waker>>,
+    pub(super) join: LeafLockIrq<Option<Waker>>,
 }
 
 #[cfg(all(target_pointer_width = "64", not(loom)))]
@@ -91,7 +91,7 @@ impl Header {
             place: AtomicPtr::new(ptr::null_mut()),
             polls: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
-            join: SpinLockIrq::new(None),
+            join: LeafLockIrq::new(None),
         }
     }
 

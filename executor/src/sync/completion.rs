@@ -16,6 +16,7 @@ pub struct Completion {
 impl Completion {
     const_fn! {
         /// Nothing is done yet.
+        #[track_caller]
         pub fn new() -> Self {
             Self { done: AtomicU32::new(0), waiters: WaitQueue::new() }
         }

@@ -23,6 +23,7 @@
 //! | `atomic_t`, `smp_mb` and its kin | [`core::sync::atomic`] and its `fence` | any |
 //! | `set_bit`, `test_and_set_bit` ..., `__set_bit` | [`AtomicBits`], [`Bits`] | any |
 //! | `DEFINE_PER_CPU`, `percpu_counter` | [`PerCpu`], [`PerCpuCounter`] | any |
+//! | lockdep, `CONFIG_PROVE_LOCKING` | the module `validator`, in debug builds | any |
 //! | `kfifo` with a wait queue | [`channel`], [`oneshot`] | waits in tasks; `try_send` from any |
 //!
 //! A weaker lock is never taken under a stronger one. Guards of spinning locks are `!Send`, so a task that holds one
@@ -76,6 +77,8 @@ mod semaphore;
 mod seq;
 mod spin;
 mod unless;
+#[cfg(all(debug_assertions, not(loom)))]
+pub mod validator;
 mod wait_queue;
 mod waiter;
 mod waiters;
@@ -98,6 +101,7 @@ pub use rwspin::{
 pub use select::{Either, Select, select};
 pub use semaphore::{Permits, Semaphore};
 pub use seq::{SeqCell, SeqLock, SeqRead, SeqReadGuard, SeqWriteGuard};
+pub(crate) use spin::LeafLockIrq;
 pub use spin::{
     SpinLock, SpinLockBh, SpinLockBhGuard, SpinLockGuard, SpinLockIrq, SpinLockIrqGuard,
 };

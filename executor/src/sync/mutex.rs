@@ -50,6 +50,7 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 impl<T> Mutex<T> {
     const_fn! {
         /// A free mutex around `value`.
+        #[track_caller]
         pub fn new(value: T) -> Self {
             Self {
                 semaphore: Semaphore::new(1),

@@ -18,6 +18,7 @@ const ROUND: u64 = 2;
 impl Notify {
     const_fn! {
         /// No note.
+        #[track_caller]
         pub fn new() -> Self {
             Self { word: AtomicU64::new(0), waiters: WaitQueue::new() }
         }

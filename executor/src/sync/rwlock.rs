@@ -31,6 +31,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 impl<T> RwLock<T> {
     const_fn! {
         /// A free lock around `value`.
+        #[track_caller]
         pub fn new(value: T) -> Self {
             Self { semaphore: Semaphore::new(WRITE), value: UnsafeCell::new(value) }
         }

@@ -34,6 +34,7 @@ impl Semaphore {
 
     const_fn! {
         /// A semaphore with `permits` free.
+        #[track_caller]
         pub fn new(permits: usize) -> Self {
             assert!(permits <= Self::MAX, "too many permits");
             Self { word: AtomicUsize::new(permits * PERMIT), waiters: SpinLockIrq::new(List::new()) }

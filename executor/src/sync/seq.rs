@@ -24,6 +24,7 @@ pub struct SeqRead(u64);
 impl SeqLock {
     const_fn! {
         /// A lock that nobody has written under.
+        #[track_caller]
         pub fn new() -> Self {
             Self { sequence: AtomicU64::new(0), writer: SpinLockIrq::new(()) }
         }

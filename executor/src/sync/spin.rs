@@ -16,6 +16,38 @@ use crate::{
     facade::{AtomicBool, Cell, const_fn, spin_loop},
 };
 
+/// What the validator knows of a lock; nothing, where it is not built.
+#[cfg(not(all(debug_assertions, not(loom))))]
+#[derive(Clone, Copy)]
+struct Class;
+
+#[cfg(all(debug_assertions, not(loom)))]
+use super::validator::Class;
+
+/// For locks under which no other is taken, and of which there are so many that they have no room for a class.
+#[derive(Clone, Copy)]
+struct NoClass;
+
+/// Nothing to look at, and nothing to note.
+macro_rules! no_class {
+    ($class:ident) => {
+        impl $class {
+            const fn here() -> Self {
+                Self
+            }
+            #[inline(always)]
+            fn look(self) {}
+            #[inline(always)]
+            fn taken(self) {}
+            #[inline(always)]
+            fn given_back(self) {}
+        }
+    };
+}
+no_class!(NoClass);
+#[cfg(not(all(debug_assertions, not(loom))))]
+no_class!(Class);
+
 /// The word of a spinning lock.
 struct RawSpin(AtomicBool);
 
@@ -59,9 +91,10 @@ impl RawSpin {
 
 /// Declares a lock over `RawSpin` whose guard also holds what `$enter` gives.
 macro_rules! spin_lock {
-    ($(#[$doc:meta])* $lock:ident, $guard:ident, $context:ty, $enter:expr, $check:expr) => {
+    ($(#[$doc:meta])* $lock:ident, $guard:ident, $class:ident, $context:ty, $enter:expr, $check:expr) => {
         $(#[$doc])*
         pub struct $lock<T: ?Sized> {
+            class: $class,
             raw: RawSpin,
             value: Cell<T>,
         }
@@ -71,11 +104,13 @@ macro_rules! spin_lock {
         // SAFETY: as above: no two holders at a time, so `T` need not be `Sync`.
         unsafe impl<T: ?Sized + Send> Sync for $lock<T> {}
 
+        #[allow(dead_code, reason = "the lock that stays in this crate does not need all of them")]
         impl<T> $lock<T> {
             const_fn! {
                 /// A free lock around `value`.
+                #[track_caller]
                 pub fn new(value: T) -> Self {
-                    Self { raw: RawSpin::new(), value: Cell::new(value) }
+                    Self { class: $class::here(), raw: RawSpin::new(), value: Cell::new(value) }
                 }
             }
 
@@ -91,6 +126,7 @@ macro_rules! spin_lock {
             }
         }
 
+        #[allow(dead_code, reason = "as above")]
         impl<T: ?Sized> $lock<T> {
             /// Takes the lock, spinning while another CPU holds it.
             ///
@@ -100,9 +136,14 @@ macro_rules! spin_lock {
             pub fn lock(&self) -> $guard<'_, T> {
                 #[allow(clippy::redundant_closure_call, reason = "the check is a parameter")]
                 ($check)();
+                let mut looked = false;
                 loop {
                     let context = $enter;
+                    if !core::mem::replace(&mut looked, true) {
+                        self.class.look();
+                    }
                     if self.raw.try_lock() {
+                        self.class.taken();
                         return $guard { lock: self, _context: context, _not_send: PhantomData };
                     }
                     // Waits as the caller was: preemptible, or open to interrupts, if that is what it was.
@@ -115,7 +156,10 @@ macro_rules! spin_lock {
             #[inline]
             pub fn try_lock(&self) -> Option<$guard<'_, T>> {
                 let context = $enter;
-                self.raw.try_lock().then(|| $guard { lock: self, _context: context, _not_send: PhantomData })
+                self.raw.try_lock().then(|| {
+                    self.class.taken();
+                    $guard { lock: self, _context: context, _not_send: PhantomData }
+                })
             }
 
             /// Calls `f` with the value under the lock: an await cannot be written in it.
@@ -132,6 +176,7 @@ macro_rules! spin_lock {
         }
 
         impl<T: Default> Default for $lock<T> {
+            #[track_caller]
             fn default() -> Self {
                 Self::new(T::default())
             }
@@ -178,6 +223,7 @@ macro_rules! spin_lock {
         impl<T: ?Sized> Drop for $guard<'_, T> {
             #[inline(always)]
             fn drop(&mut self) {
+                self.lock.class.given_back();
                 self.lock.raw.unlock();
             }
         }
@@ -195,7 +241,7 @@ spin_lock! {
     ///
     /// # Context
     /// Task. For softirqs see [`SpinLockBh`], for hard interrupts [`SpinLockIrq`].
-    SpinLock, SpinLockGuard, PreemptGuard, cpu::preempt_disable(),
+    SpinLock, SpinLockGuard, Class, PreemptGuard, cpu::preempt_disable(),
     || debug_assert!(!cpu::in_hardirq(), "a plain spin lock is taken in a hard interrupt")
 }
 
@@ -204,7 +250,7 @@ spin_lock! {
     ///
     /// # Context
     /// Task or softirq.
-    SpinLockBh, SpinLockBhGuard, BhGuard, cpu::bh_disable(),
+    SpinLockBh, SpinLockBhGuard, Class, BhGuard, cpu::bh_disable(),
     || debug_assert!(!cpu::in_hardirq(), "a bottom-half lock is taken in a hard interrupt")
 }
 
@@ -213,5 +259,10 @@ spin_lock! {
     ///
     /// # Context
     /// Any, NMI aside.
-    SpinLockIrq, SpinLockIrqGuard, IrqPreemptGuard, cpu::irq_save_preempt_disable(), || ()
+    SpinLockIrq, SpinLockIrqGuard, Class, IrqPreemptGuard, cpu::irq_save_preempt_disable(), || ()
+}
+
+spin_lock! {
+    /// As [`SpinLockIrq`], for a lock under which no other is taken; the validator does not know it.
+    LeafLockIrq, LeafLockIrqGuard, NoClass, IrqPreemptGuard, cpu::irq_save_preempt_disable(), || ()
 }

@@ -77,6 +77,7 @@ impl Lists {
 impl WaitQueue {
     const_fn! {
         /// A queue without waiters.
+        #[track_caller]
         pub fn new() -> Self {
             Self {
                 lists: SpinLockIrq::new(Lists { shared: List::new(), exclusive: List::new(), round: 0 }),

@@ -63,6 +63,7 @@ pub struct WwClass {
 impl WwClass {
     const_fn! {
         /// A class without contexts.
+        #[track_caller]
         pub fn new() -> Self {
             Self { stamps: AtomicUsize::new(1) }
         }
@@ -140,6 +141,7 @@ unsafe impl<T: ?Sized + Send> Sync for WwMutex<T> {}
 impl<T> WwMutex<T> {
     const_fn! {
         /// A free mutex around `value`.
+        #[track_caller]
         pub fn new(value: T) -> Self {
             Self {
                 state: SpinLockIrq::new(State { holder: 0, waiters: List::new() }),
