@@ -1,8 +1,19 @@
 //! Device drivers of Wake, and the logic that sits directly on them.
 //!
-//! A driver here is an `async fn` over a small register trait with two implementations: the machine (in `kernel`) and a
-//! simulated device (in the tests beside the code). Nothing in this crate knows what a process, a file or an address
-//! space is. Start reading at [`serial`] for a driver, at [`tty`] for the terminal line discipline.
+//! A driver here is an `async fn` that is given its device. It reaches registers, memory and interrupts through small
+//! traits with two implementations each: the machine (in `kernel`) and simulated devices ([`simulated`]), so that it runs
+//! unchanged in a host test with faults injected. Nothing in this crate knows what a process, a file or an address space is.
+//!
+//! # Where to start
+//!
+//! | to | read |
+//! | --- | --- |
+//! | write a driver, step by step | [`book::tutorial`] |
+//! | begin with one that probes | [`book::template`] |
+//! | read one | [`edu`], then [`virtio`] |
+//! | know how devices and drivers meet | [`device`] |
+//! | reach registers, memory, interrupts | [`io`], [`dma`], [`interrupt`], [`pci`] |
+//! | know the terminal line discipline | [`tty`] |
 #![no_std]
 
 extern crate alloc;
@@ -10,6 +21,16 @@ extern crate alloc;
 extern crate std;
 
 pub mod block;
+#[cfg(not(target_os = "none"))]
+pub mod book {
+    //! The book for driver authors; the tests compile and run every block of it.
+
+    #[doc = include_str!("../book/template.md")]
+    pub mod template {}
+
+    #[doc = include_str!("../book/tutorial.md")]
+    pub mod tutorial {}
+}
 pub mod device;
 pub mod dma;
 pub mod edu;

@@ -11,7 +11,9 @@ use tests::machine::Machine;
 use tests::setup::{self, Need};
 
 /// What the drivers' tests want to find.
-const DEVICES: [&str; 2] = ["edu", "virtio-rng-pci"];
+const DEVICES: [&str; 3] = ["edu", "virtio-rng-pci", "virtio-blk-pci,drive=zeros"];
+/// A disk that reads as zeros.
+const DRIVE: &str = "if=none,id=zeros,driver=null-co,read-zeroes=on,size=16M";
 
 /// More names than this on the command line, and the kernel runs all its tests.
 const MAX_NAMES: usize = 20;
@@ -59,12 +61,14 @@ fn run(
         {
             words.push(format!("ktest.after={}", all[at - 1]));
         }
-        Ok(Machine {
+        let mut command = Machine {
             smp,
             device: DEVICES.map(String::from).into(),
             ..Machine::default()
         }
-        .command(image, None, &words))
+        .command(image, None, &words);
+        command.args(["-drive", DRIVE]);
+        Ok(command)
     };
     batch::run(tests, &mut boot, &mut |record| {
         let outcome = match record.verdict {

@@ -106,6 +106,14 @@ pub(super) fn publish(parent: &str, disk: &Disk) -> Option<Published> {
     Some(Published::new(node))
 }
 
+/// The device of the volume `name`, for tests.
+#[cfg(feature = "ktest")]
+pub(super) fn device(name: &str) -> Option<Arc<dyn BlockDevice>> {
+    let volumes = VOLUMES.lock();
+    let found = volumes.iter().find(|volume| volume.name == name);
+    found.map(|volume| volume.device.clone())
+}
+
 impl Node {
     /// The directory in sysfs that `volume`'s own is in.
     fn parent_of(&self, volume: &Volume) -> String {

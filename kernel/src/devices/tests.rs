@@ -3,15 +3,18 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use drivers::block::BlockError;
 use drivers::device::DriverError;
 use drivers::edu::Edu;
 use drivers::interrupt::Interrupt;
 use drivers::pci::PciDevice;
 use executor::yield_now;
+use fs::Errno;
 use test_macros::kernel_test;
 
-use super::pci_bus;
+use super::{disk, pci_bus};
 use crate::arch::smp;
+use crate::devtmpfs;
 
 /// Takes the edu device from its driver, and gives it back after `test`.
 async fn with_edu<F>(
@@ -104,6 +107,34 @@ async fn no_message_of_a_storm_is_lost() -> Result<(), DriverError> {
 #[kernel_test]
 async fn no_level_of_a_storm_is_lost() -> Result<(), DriverError> {
     with_edu(|device| device.pin_interrupt("edu"), storm).await
+}
+
+/// A virtio device of the test machine, by its driver.
+fn served_by(driver: &str) -> Arc<PciDevice> {
+    let devices = pci_bus().devices();
+    let found = devices.iter().find(|d| d.driver() == Some(driver));
+    found.expect("the test machine has such a device").clone()
+}
+
+#[kernel_test]
+async fn disk_that_is_unbound_fails_its_requests_and_loses_its_node() {
+    let device = served_by("virtio_blk");
+    let disk = disk::device("vda").expect("the test machine has a disk");
+    assert!(pci_bus().unbind(device.name()).await);
+    let buffer = disk.buffer(512).expect("memory for a test");
+    let failed = disk.read(0, buffer).await.expect_err("nobody serves it");
+    assert_eq!(failed.error, BlockError::Gone);
+    assert_eq!(devtmpfs::remove("vda"), Err(Errno::ENOENT));
+    assert!(pci_bus().bind(device.name()));
+    pci_bus().settle().await;
+    assert_eq!(device.driver(), Some("virtio_blk"));
+    assert!(disk::device("vda").is_some(), "its name is free again");
+}
+
+#[kernel_test]
+fn entropy_device_has_seeded_the_generator() {
+    assert_eq!(served_by("virtio_rng").driver(), Some("virtio_rng"));
+    assert!(crate::random::is_seeded());
 }
 
 #[kernel_test]
