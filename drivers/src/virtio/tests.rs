@@ -388,6 +388,19 @@ fn notifications_are_saved_while_the_device_is_busy() {
 }
 
 #[test]
+fn who_holds_a_disk_that_is_gone_does_not_stop_the_one_that_came_after() {
+    with(EVENT_INDEX, |bench| async move {
+        let old = bench.seen.disks.lock().unwrap().remove(0);
+        assert!(bench.bus.unbind(NAME).await);
+        assert!(bench.bus.bind(NAME));
+        bench.bus.settle().await;
+        drop(old);
+        assert!(bench.virtio.is_bus_master());
+        assert_eq!(bench.read(6).await.unwrap(), [6; SECTOR]);
+    });
+}
+
+#[test]
 fn partitions_of_a_disk_are_published_with_it() {
     with(0, |bench| async move {
         {

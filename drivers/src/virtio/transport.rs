@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use executor::time::{Instant, sleep};
@@ -95,6 +96,8 @@ pub struct Transport {
     notify_multiplier: usize,
     isr: Region,
     config: Option<Region>,
+    /// It was reset: the device may have another driver by now.
+    stopped: AtomicBool,
 }
 
 impl Transport {
@@ -115,6 +118,7 @@ impl Transport {
             isr: structure(device, ISR, 1)?.0,
             config: structure(device, DEVICE, 1).ok().map(|found| found.0),
             device: device.clone(),
+            stopped: AtomicBool::new(false),
         });
         transport.common.write(STATUS, 0);
         let until = Instant::now() + RESET_PATIENCE;
@@ -236,8 +240,12 @@ impl Transport {
         self.common.write(STATUS, FAILED);
     }
 
-    /// Stops the device: it touches no memory from here on.
+    /// Stops the device: it touches no memory from here on. Once is enough: a queue that somebody still holds must not
+    /// stop a device that was bound again since.
     pub fn reset(&self) {
+        if self.stopped.swap(true, Ordering::AcqRel) {
+            return;
+        }
         // The one stops it in good order, the other in any case.
         self.common.write(STATUS, 0);
         self.device.set_bus_master(false);

@@ -1,6 +1,7 @@
 //! Drivers against QEMU's devices.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use drivers::block::BlockError;
@@ -114,6 +115,32 @@ fn served_by(driver: &str) -> Arc<PciDevice> {
     let devices = pci_bus().devices();
     let found = devices.iter().find(|d| d.driver() == Some(driver));
     found.expect("the test machine has such a device").clone()
+}
+
+#[kernel_test]
+async fn disk_answers_many_requests_at_once_on_every_cpu() {
+    const TASKS: u64 = 32;
+    const EACH: u64 = 40;
+    let disk = disk::device("vda").expect("the test machine has a disk");
+    let sectors = disk.geometry().sectors;
+    let read = |task: u64| {
+        let disk = disk.clone();
+        let cpu = (task % u64::from(smp::cpu_count())) as u32;
+        executor::spawn_on(cpu, "reader", async move {
+            let mut buffer = disk.buffer(4096).expect("memory for a test");
+            for round in 0..EACH {
+                buffer.fill(0xff);
+                let sector = (task * 977 + round * 131) * 8 % (sectors - 8);
+                let answer = disk.read(sector, buffer).await;
+                buffer = answer.expect("the disk works");
+                assert!(buffer.iter().all(|byte| *byte == 0), "it reads as zeros");
+            }
+        })
+    };
+    let tasks: Vec<_> = (0..TASKS).map(read).collect();
+    for task in tasks {
+        task.await.expect("nobody aborts it");
+    }
 }
 
 #[kernel_test]
