@@ -40,6 +40,7 @@ const KNOWN: &[(&str, Takes)] = &[
     ("mitigations", Takes::Value),
     ("nr_cpus", Takes::Value),
     ("panic", Takes::Value),
+    ("preempt", Takes::Value),
     ("quiet", Takes::Nothing),
     ("rdinit", Takes::Value),
     ("ro", Takes::Nothing),

@@ -117,6 +117,12 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
         !self.classes.waits_above(C::LEN)
     }
 
+    /// Whether a task waits that is not of the common class: a real-time or deadline task, throttled or not.
+    #[inline]
+    pub fn has_rare(&self) -> bool {
+        self.rare > 0
+    }
+
     /// The task that runs.
     pub fn current(&self) -> Option<&Node<T>> {
         self.current.as_deref()

@@ -26,16 +26,20 @@ pub(super) fn handle() {
 /// The way out of an interrupt, masked.
 #[inline]
 pub(super) fn exit() {
-    if percpu::this().nmis.load(Ordering::Relaxed) != 0 {
+    let here = percpu::this();
+    if here.nmis.load(Ordering::Relaxed) != here.nmis_told.load(Ordering::Relaxed) {
         report();
     }
 }
 
 #[cold]
 fn report() {
-    let nmis = percpu::this().nmis.swap(0, Ordering::Relaxed);
+    let here = percpu::this();
+    let nmis = here.nmis.load(Ordering::Relaxed);
+    let told = here.nmis_told.swap(nmis, Ordering::Relaxed);
     log::warn!(
-        "nmi: {nmis} for unknown reason on CPU {}",
+        "nmi: {} for unknown reason on CPU {}",
+        nmis - told,
         executor::cpu::id()
     );
 }

@@ -35,8 +35,10 @@ pub struct PerCpu {
     pub irq_stack: UnsafeCell<u64>,
     /// Top of the stack on which softirqs run; zero until there is memory for it.
     pub softirq_stack: UnsafeCell<u64>,
-    /// How many NMIs have left something to be said.
+    /// How many NMIs there were; read by every CPU.
     pub nmis: AtomicU64,
+    /// Of how many of them the log knows.
+    pub nmis_told: AtomicU64,
     /// The task state segment; its `RSP0` is also where the system-call stub saves registers.
     pub tss: UnsafeCell<TaskStateSegment>,
     /// Whose vector state the FPU registers hold.
@@ -81,6 +83,7 @@ impl PerCpu {
             irq_stack: UnsafeCell::new(0),
             softirq_stack: UnsafeCell::new(0),
             nmis: AtomicU64::new(0),
+            nmis_told: AtomicU64::new(0),
             tss: UnsafeCell::new(TaskStateSegment::new()),
             fpu: FpuOwner::new(),
             cr3: AtomicU64::new(0),

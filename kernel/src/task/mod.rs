@@ -18,8 +18,11 @@ pub mod order;
 pub mod place;
 pub mod platform;
 pub mod realtime;
+mod reap;
 pub mod stacks;
 pub mod suspend;
+#[cfg(feature = "ktest")]
+mod suspend_ktests;
 pub mod tick;
 
 use alloc::boxed::Box;
@@ -169,8 +172,10 @@ impl Hooks for ThreadHooks {
         process::set_current(Some(thread));
         load::switched();
         let before = thread.with_space(load);
-        // Dropped here, where nothing is locked: it may be the last reference.
-        drop(before);
+        // Here, where nothing is locked: it may be the last reference.
+        if let Some(before) = before {
+            reap::release(before);
+        }
         thread.machine.load_bases();
         this().tick.keep_running();
     }

@@ -17,6 +17,13 @@ use crate::process::Thread;
 /// A task's entry in the order, in the task's own allocation while it neither waits to run nor runs.
 pub struct Entity(Option<Box<Node<Runnable<Order>>>>);
 
+impl Entity {
+    /// That of a kernel task with a policy of its own.
+    pub fn new(policy: sched::Policy) -> Self {
+        Self(Some(Node::new(policy)))
+    }
+}
+
 impl Default for Entity {
     fn default() -> Self {
         Self(Some(Node::new(sched::Policy::default())))
@@ -196,7 +203,12 @@ impl Policy for Order {
             realtime::apply(self.queue.realtime_mut());
             self.queue.advance(now.as_ns());
         }
-        self.queue.tick(now.as_ns())
+        let tick = self.queue.tick(now.as_ns());
+        tick || super::suspend::is_stressed()
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.queue.has_rare()
     }
 
     fn remove(&mut self, task: &TaskRef) -> Option<Runnable<Self>> {

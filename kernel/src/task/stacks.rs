@@ -106,9 +106,52 @@ pub fn give(stack: KernelStack) {
     }
 }
 
-/// Counts a stack that was made elsewhere and will be given here.
-pub(super) fn adopt() {
+/// Makes a stack that will be given here.
+pub(super) fn make() -> Option<KernelStack> {
+    let stack = KernelStack::new()?;
+    #[cfg(debug_assertions)]
+    paint::paint(&stack);
     MADE.fetch_add(1, Ordering::Relaxed);
+    Some(stack)
+}
+
+/// The most bytes that were ever used of one of the stacks that are ready.
+///
+/// # Context
+/// Task; interrupts are masked for as long as it takes to look at all of them. Checked builds only.
+#[cfg(debug_assertions)]
+pub fn deepest_use() -> usize {
+    let pool = POOL.lock();
+    let ready = pool.ready[..pool.len].iter().flatten();
+    ready.map(paint::used).max().unwrap_or(0)
+}
+
+/// How deep stacks are used: what was never written shows the paint.
+#[cfg(debug_assertions)]
+#[allow(unsafe_code, reason = "looks at stacks")]
+mod paint {
+    use crate::mm::vmalloc::{KernelStack, STACK_SIZE};
+
+    const PAINT: u64 = 0x5a5a_5a5a_5a5a_5a5a;
+    const WORDS: usize = STACK_SIZE / size_of::<u64>();
+
+    fn words(stack: &KernelStack) -> *mut [u64; WORDS] {
+        stack.bottom() as *mut [u64; WORDS]
+    }
+
+    /// Covers a new stack.
+    pub(super) fn paint(stack: &KernelStack) {
+        // SAFETY: the stack is mapped, of this size, and its owner's alone, who lends it.
+        unsafe { (*words(stack)).fill(PAINT) };
+    }
+
+    /// How many bytes at the top have lost their paint. Nothing stands on the stack.
+    pub(super) fn used(stack: &KernelStack) -> usize {
+        // SAFETY: as in `paint`.
+        let words = unsafe { &*words(stack) };
+        let untouched = words.iter().take_while(|word| **word == PAINT).count();
+        (WORDS - untouched) * size_of::<u64>()
+    }
 }
 
 /// Makes stacks until enough are ready, or frees what is more.
@@ -116,10 +159,9 @@ fn balance() {
     loop {
         let (ready, made) = counts();
         if ready < target() && made < limit() {
-            let Some(stack) = KernelStack::new() else {
+            let Some(stack) = make() else {
                 return;
             };
-            MADE.fetch_add(1, Ordering::Relaxed);
             give(stack);
         } else if ready > 2 * target() {
             let excess = {

@@ -81,6 +81,7 @@ pub fn set_mode(mode: Mode) {
 /// Boot, in the first task.
 pub fn init() {
     stacks::init();
+    super::reap::init();
     let named = crate::boot::info().cmdline().value("preempt");
     let mode = match named.map(Mode::from_name) {
         Some(Some(mode)) => mode,
@@ -95,7 +96,25 @@ pub fn init() {
 }
 
 /// The mode without `preempt=`.
-const DEFAULT: Mode = Mode::None;
+const DEFAULT: Mode = Mode::Full;
+
+#[cfg(feature = "ktest")]
+static STRESS: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+/// Has every task make way for any other from now on, wherever it is asked.
+#[cfg(feature = "ktest")]
+pub(super) fn stress(on: bool) {
+    STRESS.store(on, Ordering::Relaxed);
+}
+
+/// Whether every task is to make way for any other.
+#[inline(always)]
+pub(super) fn is_stressed() -> bool {
+    #[cfg(feature = "ktest")]
+    return STRESS.load(Ordering::Relaxed);
+    #[cfg(not(feature = "ktest"))]
+    false
+}
 
 /// The end of an interrupt of kernel code.
 ///
@@ -148,8 +167,7 @@ fn leave() {
 /// # Context
 /// The end of each CPU's boot, interrupts masked.
 pub(super) fn start() -> ! {
-    let stack = KernelStack::new().expect("there is memory for the stack of every CPU");
-    stacks::adopt();
+    let stack = stacks::make().expect("there is memory for the stack of every CPU");
     let to = fresh(stack.bottom());
     suspend::adopt_stack(&Cpus, into_known(stack));
     // As every side that leaves a stack: the arrival lowers the count.

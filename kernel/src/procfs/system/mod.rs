@@ -3,9 +3,11 @@
 mod cpuinfo;
 mod interrupts;
 mod kmsg;
+mod latency;
 mod memory;
 mod stat;
 
+use alloc::sync::Arc;
 use alloc::vec;
 
 use executor::time::Instant;
@@ -13,7 +15,7 @@ use fs::Result;
 
 use super::ino;
 use crate::process::table;
-use crate::pseudofs::{Entry, Fixed, Out, put};
+use crate::pseudofs::{Entry, Fixed, Node, Out, put};
 use crate::task::load::{self, LOAD_SHIFT};
 use crate::{arch, boot, devices, syscall, uts};
 
@@ -56,7 +58,11 @@ pub(super) const FILES: &[File] = &[
 /// The files of `/proc/wake`: what only this kernel has.
 pub(super) fn wake() -> Fixed {
     let missing = Entry::text(ino::FIXED + 0x1000, 0o444, missing_calls);
-    Fixed(vec![("missing_syscalls", missing)])
+    let latency = Node::Text(Arc::new(latency::Latency));
+    Fixed(vec![
+        ("latency", Entry::new(ino::FIXED + 0x1001, 0o644, latency)),
+        ("missing_syscalls", missing),
+    ])
 }
 
 /// The files of `/proc/bus`.
