@@ -290,7 +290,7 @@ impl OpenPageMap {
 
 impl FileOps for OpenPageMap {
     fn read(&self, _: &File, pos: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
-        if *pos % WORD != 0 || buf.remaining() as u64 % WORD != 0 {
+        if !(*pos).is_multiple_of(WORD) || !(buf.remaining() as u64).is_multiple_of(WORD) {
             return Err(Errno::EINVAL);
         }
         let mut states = alloc::vec![PageState::default(); WORDS];
