@@ -41,6 +41,42 @@ impl DateTime {
             + i64::from(self.second)
     }
 
+    /// The date and time `seconds` after the start of 1970.
+    ///
+    /// Source: as [`DateTime::to_unix`], `civil_from_days`.
+    pub fn from_unix(seconds: i64) -> Self {
+        let days = seconds.div_euclid(DAY) + 719_468;
+        let rest = seconds.rem_euclid(DAY);
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        Self {
+            year: (year_of_era + era * 400 + i64::from(month <= 2)) as i32,
+            month: month as u8,
+            day: day as u8,
+            hour: (rest / 3600) as u8,
+            minute: (rest % 3600 / 60) as u8,
+            second: (rest % 60) as u8,
+        }
+    }
+
+    /// Day of the week, 0 for Sunday, and of the year, from 0.
+    pub fn days(self) -> (u8, u16) {
+        let day = self.to_unix().div_euclid(DAY);
+        let new_year = Self {
+            month: 1,
+            day: 1,
+            ..self
+        };
+        let first = new_year.to_unix().div_euclid(DAY);
+        ((day + 4).rem_euclid(7) as u8, (day - first) as u16)
+    }
+
     /// Whether every field is in its range; the day is checked against 31 only.
     pub fn is_plausible(self) -> bool {
         (1970..=2199).contains(&self.year)
@@ -89,5 +125,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn seconds_become_the_date_they_came_from() {
+        for seconds in (-86_400 * 800_000..86_400 * 800_000).step_by(86_400 * 17 + 3607) {
+            assert_eq!(DateTime::from_unix(seconds).to_unix(), seconds);
+        }
+        // 29 February 2024, a Thursday.
+        let leap = DateTime::from_unix(1_709_164_800);
+        assert_eq!((leap.month, leap.day, leap.days()), (2, 29, (4, 59)));
     }
 }

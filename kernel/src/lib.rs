@@ -39,6 +39,8 @@ pub mod procfs;
 #[cfg(target_os = "none")]
 pub mod pseudofs;
 pub mod random;
+#[cfg(target_os = "none")]
+pub mod rtc;
 pub mod seccomp;
 pub mod signal;
 pub mod symbols;

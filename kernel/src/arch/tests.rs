@@ -265,6 +265,26 @@ async fn a_message_goes_where_its_slot_was_told() {
 }
 
 #[kernel_test]
+async fn a_storm_of_the_clocks_interrupts_lets_tasks_go_on() {
+    // 8192 a second, the most that the chip does.
+    let line = line::of(line::isa(8)).expect("the clock has a line");
+    let before = line.total();
+    rtc::set_rate(3);
+    rtc::enable(rtc::PERIODIC, true);
+    let mut rounds = 0;
+    let start = tsc::now_ns();
+    while tsc::now_ns() - start < 500_000_000 {
+        executor::yield_now().await;
+        rounds += 1;
+    }
+    rtc::enable(rtc::PERIODIC, false);
+    let came = line.total() - before;
+    assert!(rounds > 100, "{rounds} rounds beside {came} interrupts");
+    assert!(came > 50, "{came} interrupts in half a second");
+    assert!(!line.snapshot().stuck);
+}
+
+#[kernel_test]
 async fn an_idle_machine_does_not_tick() {
     // Whatever runs at the start of the tests settles first.
     sleep(Duration::from_millis(100)).await;

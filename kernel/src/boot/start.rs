@@ -132,6 +132,7 @@ async fn main() {
         log::error!("devtmpfs: {error}");
     }
     crate::tty::init();
+    crate::rtc::init();
     crate::process::oom::init();
     if let Err(error) = crate::procfs::init() {
         log::error!("procfs: {error}");

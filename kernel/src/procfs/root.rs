@@ -34,6 +34,7 @@ impl Root {
             "kmsg",
             Entry::new(0, 0o400, Node::Special(Arc::new(system::Kmsg))),
         );
+        add("driver", Entry::dir(0, system::driver()));
         add("irq", irq::dir());
         add("mounts", Entry::link(0, "self/mounts"));
         add("net", Entry::link(0, "self/net"));

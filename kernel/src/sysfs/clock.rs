@@ -1,4 +1,4 @@
-//! `devices/system/clocksource` and `clockevents`.
+//! `devices/system/clocksource` and `clockevents`, and the attributes of the battery-backed clock.
 //!
 //! Source: Linux's Documentation/ABI/testing/sysfs-devices-system-clocksource.
 
@@ -9,6 +9,7 @@ use fs::{Credentials, Errno, Result};
 use super::tree::Tree;
 use crate::arch::{clock, smp};
 use crate::pseudofs::{Out, Setting, put};
+use crate::rtc;
 
 const SOURCES: &str = "devices/system/clocksource/clocksource0";
 const EVENTS: &str = "devices/system/clockevents";
@@ -26,6 +27,19 @@ pub(super) fn add(tree: &Tree) {
         let name = "lapic\n";
         tree.constant(&format!("{EVENTS}/clockevent{cpu}/current_device"), name);
     }
+}
+
+/// Adds what `class/rtc/rtc0` tells besides its number.
+pub(super) fn add_rtc(tree: &Tree, path: &str) {
+    tree.constant(&format!("{path}/name"), "rtc_cmos\n");
+    tree.constant(&format!("{path}/hctosys"), "1\n");
+    tree.constant(
+        &format!("{path}/max_user_freq"),
+        format!("{}\n", rtc::MAX_USER_RATE),
+    );
+    tree.text(&format!("{path}/date"), rtc::show_date);
+    tree.text(&format!("{path}/time"), rtc::show_time);
+    tree.text(&format!("{path}/since_epoch"), rtc::show_since_epoch);
 }
 
 fn available(out: &mut Out) -> Result<()> {

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::tree::Tree;
+use crate::rtc;
 use crate::tty::{console, serial};
 
 /// Devices without hardware: class, name, number.
@@ -33,6 +34,11 @@ pub(super) fn add(tree: &Tree) {
             &format!("ttyS{index}"),
             number,
         );
+    }
+    if rtc::is_there() {
+        let parent = "devices/platform/rtc_cmos";
+        add_device(tree, parent, Class::Char("rtc"), "rtc0", rtc::NUMBER);
+        super::clock::add_rtc(tree, &format!("{parent}/rtc/rtc0"));
     }
 }
 

@@ -72,6 +72,12 @@ pub(super) fn bus() -> Fixed {
     Fixed(vec![("pci", pci)])
 }
 
+/// The files of `/proc/driver`.
+pub(super) fn driver() -> Fixed {
+    let rtc = Entry::text(ino::FIXED + 0x2000, 0o444, crate::rtc::show_driver);
+    Fixed(vec![("rtc", rtc)])
+}
+
 fn nothing(_: &mut Out) -> Result<()> {
     Ok(())
 }

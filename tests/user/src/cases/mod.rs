@@ -12,6 +12,7 @@ mod pipes;
 mod process;
 mod procfs;
 mod ptrace;
+mod rtc;
 mod sched;
 mod seccomp;
 mod signals;
@@ -52,6 +53,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("process", process::CASES),
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
+        ("rtc", rtc::CASES),
         ("sched", sched::CASES),
         ("seccomp", seccomp::CASES),
         ("signals", signals::CASES),
