@@ -139,7 +139,7 @@ fn cases() -> Vec<Case> {
             name: "disks_are_read_and_written",
             machine: with(|m| m.disk = vec![DISK.into()]),
             initrd: Initrd::Script(DISK_SCRIPT),
-            shows: vec!["2048 vda", "254 0 60b0", "hello disk", "No space left", "4"],
+            shows: vec!["2048 vda", "254 0 6180", "hello disk", "No space left", "4"],
         },
         Case {
             name: "disks_on_a_pc_by_an_old_cpu",
@@ -148,7 +148,7 @@ fn cases() -> Vec<Case> {
                 (m.disk, m.device) = (vec![DISK.into()], vec!["edu".into()]);
             }),
             initrd: Initrd::Script(DISK_SCRIPT),
-            shows: vec!["2048 vda", "254 0 60b0", "hello disk", "No space left", "4"],
+            shows: vec!["2048 vda", "254 0 6180", "hello disk", "No space left", "4"],
         },
         bad(
             "compressed_archive",
