@@ -16,7 +16,13 @@ use super::CpuLocal;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IrqState(bool);
 
+#[cfg(not(loom))]
 static TOKENS: AtomicU64 = AtomicU64::new(0);
+// Counted anew in each run of a model, which has to be the same each time.
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref TOKENS: AtomicU64 = AtomicU64::new(0);
+}
 
 struct HostCpu {
     word: Cell<u32>,
