@@ -49,6 +49,38 @@ pub fn start(thread: &Arc<Thread>, regs: Box<UserRegs>) -> fs::Result<()> {
     Ok(())
 }
 
+/// Does the system call in `$regs`, and leaves its result there.
+///
+/// A macro, since a call that need not wait makes no future: it is a part of the thread's own.
+macro_rules! perform {
+    ($thread:expr, $regs:expr) => {{
+        let mut call = Call {
+            thread: $thread,
+            regs: $regs,
+            done: 0,
+            opening: None,
+            deadline: None,
+        };
+        let result = match syscall::attempt(&mut call) {
+            Ok(value) => value,
+            Err(Stop::Error(e)) => e.to_ret() as u64,
+            // Here and not with the calls that wait, which are several futures deep.
+            Err(Stop::Yield) => {
+                executor::yield_now().await;
+                0
+            }
+            Err(stop) => match syscall::wait::finish(&mut call, stop).await {
+                Ok(value) => value,
+                Err(e) => e.to_ret() as u64,
+            },
+        };
+        // A call that replaced all registers (sigreturn, execve) has left its result in them.
+        if call.regs.vector == SYSCALL {
+            call.regs.rax = result;
+        }
+    }};
+}
+
 /// Runs `thread` from `regs` to its end.
 pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
     if let Some(task) = executor::current() {
@@ -61,7 +93,7 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
                     Box::pin(syscall::watched::call(&thread, &mut regs)).await;
                     continue;
                 }
-                perform(&thread, &mut regs).await;
+                perform!(&thread, &mut regs);
                 if thread.bits() & WATCHED != 0 {
                     Box::pin(syscall::watched::done(&thread, &mut regs)).await;
                 }
@@ -90,33 +122,9 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
     crate::process::set_current(None);
 }
 
-/// Does the system call in `regs`, and leaves its result there.
-#[inline]
+/// As `perform!`, as a future of its own.
 pub async fn perform(thread: &Arc<Thread>, regs: &mut UserRegs) {
-    let mut call = Call {
-        thread,
-        regs,
-        done: 0,
-        opening: None,
-        deadline: None,
-    };
-    let result = match syscall::attempt(&mut call) {
-        Ok(value) => value,
-        Err(Stop::Error(e)) => e.to_ret() as u64,
-        // Here and not with the calls that wait, which are several futures deep.
-        Err(Stop::Yield) => {
-            executor::yield_now().await;
-            0
-        }
-        Err(stop) => match syscall::wait::finish(&mut call, stop).await {
-            Ok(value) => value,
-            Err(e) => e.to_ret() as u64,
-        },
-    };
-    // A call that replaced all registers (sigreturn, execve) has left its result in them.
-    if regs.vector == SYSCALL {
-        regs.rax = result;
-    }
+    perform!(thread, regs);
 }
 
 /// Enters user mode unless there is something to do first, and comes back with interrupts on.

@@ -199,7 +199,7 @@ fn encode(value: u8, status: u8) -> u8 {
     if status & BINARY != 0 {
         value
     } else {
-        value / 10 << 4 | value % 10
+        ((value / 10) << 4) | (value % 10)
     }
 }
 

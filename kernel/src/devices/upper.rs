@@ -18,7 +18,6 @@ impl Upper for Nodes {
         let tree = sysfs::tree();
         tree.dir(&format!("bus/{bus}/devices"));
         tree.dir(&format!("bus/{bus}/drivers"));
-        tree.action(&format!("bus/{bus}/rescan"), |_| Ok(()));
     }
 
     fn driver_added(&self, bus: &'static str, driver: &'static str) {

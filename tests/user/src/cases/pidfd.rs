@@ -254,12 +254,8 @@ fn other_memory_is_read_and_written() {
         part(unsafe { page.add(8192) }, 4000),
     ];
     assert_eq!(vm(SYS_PROCESS_VM_READV, pid, &local, &remote), Ok(10_000));
-    for i in 0..6000 {
-        assert_eq!(buf[i], (i + 100) as u8);
-    }
-    for i in 0..4000 {
-        assert_eq!(buf[6000 + i], (i + 8192) as u8);
-    }
+    let expected = (100..6100).chain(8192..12192).map(|i: usize| i as u8);
+    assert!(buf.iter().copied().take(10_000).eq(expected));
     let mut value = [77u8];
     let written = vm(
         SYS_PROCESS_VM_WRITEV,
@@ -356,6 +352,6 @@ fn kcmp_orders() {
         assert_ne!(kcmp(me, pid, kind, 0, 0), Ok(0), "kind {kind}");
     }
     assert_eq!(kcmp(me, pid, 0, same, same), Ok(0));
-    close(go as i32);
+    close(go);
     wait(pid as i32);
 }
