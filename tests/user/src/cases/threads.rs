@@ -4,7 +4,7 @@ use super::cases;
 use crate::sys::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-cases![waiting_threads_are_small];
+cases![waiting_threads_are_small, an_end_is_told_by_a_shared_page];
 
 /// How many threads wait: what Linux allows in 512M is less than 4,000.
 const THREADS: u32 = 2000;
@@ -88,4 +88,39 @@ fn waiting_threads_are_small() {
     println!("{each} bytes a thread");
     assert!(each > 0 && each <= limit, "{each} bytes a thread");
     // The end of the process is the end of them all; the agent waits for it.
+}
+
+/// The word that the kernel clears when a thread ends may lie in a page that a fork has made read-only.
+fn an_end_is_told_by_a_shared_page() {
+    in_child(|| {
+        let word = map(4096) as usize;
+        // SAFETY: the mapping is as large as the word and aligned for it, and stays.
+        let told = unsafe { AtomicU32::from_ptr(word as *mut u32) };
+        told.store(1, Ordering::Relaxed);
+        let (go, start) = pipe();
+        let (ready, say) = pipe();
+        std::thread::spawn(move || {
+            assert!(call(libc::SYS_set_tid_address, &[word]).is_ok());
+            put(say, b"r");
+            get(go, 1);
+            ignore(call(libc::SYS_exit, &[0]));
+        });
+        get(ready, 1);
+        let sharer = child(|| {
+            loop {
+                ignore(call(libc::SYS_pause, &[]));
+            }
+        });
+        put(start, b"g");
+        let patience = [5_i64, 0];
+        while told.load(Ordering::Relaxed) == 1 {
+            let args = [word, 0, 1, patience.as_ptr() as usize];
+            let waited = call(libc::SYS_futex, &args);
+            assert_ne!(waited, Err(libc::ETIMEDOUT), "nobody was told");
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        let args = [sharer as usize, libc::SIGKILL as usize];
+        assert_eq!(call(libc::SYS_kill, &args), Ok(0));
+        wait(sharer);
+    });
 }
