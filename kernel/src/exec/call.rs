@@ -9,7 +9,7 @@ use fs::file::oflag;
 use fs::inode::{S_IFMT, S_IFREG, S_ISGID, S_ISUID};
 use fs::mount::ms;
 use fs::namei::{LookupFlags, Walk};
-use fs::{Credentials, Errno, File, Path};
+use fs::{Cap, Credentials, Errno, File, Path};
 
 use super::auxv::{self, Facts};
 use super::load::{self, Binary, LoadError, Where};
@@ -98,8 +98,14 @@ fn find(
     }
     cred.permission(&inode, MAY_EXEC)?;
     let mut privilege = Privilege::default();
-    let trusted =
-        place.mount.flags() & ms::NOSUID == 0 && thread.no_new_privs.load(Ordering::Relaxed) == 0;
+    // Who traces a program has all that it has.
+    let watched = !cred.capable(Cap::Setuid)
+        && thread
+            .tracer()
+            .is_some_and(|tracer| !tracer.cred().capable(Cap::SysPtrace));
+    let trusted = place.mount.flags() & ms::NOSUID == 0
+        && thread.no_new_privs.load(Ordering::Relaxed) == 0
+        && !watched;
     if trusted {
         let mode = inode.mode();
         privilege.uid = (mode & S_ISUID != 0).then(|| inode.uid());

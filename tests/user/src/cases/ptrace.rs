@@ -20,6 +20,7 @@ cases![
     tracee_outlives_its_tracer,
     tracee_dies_with_its_tracer,
     who_may_trace,
+    set_user_id_is_for_those_who_are_not_watched,
     bad_requests,
 ];
 
@@ -599,4 +600,38 @@ fn wait_any(pid: i32) -> Option<Ended> {
     } else {
         Some(Ended::Signal(libc::WTERMSIG(status)))
     }
+}
+
+/// The real and the effective user of a set-user-id program that an ordinary user executes, traced.
+fn traced_ids() -> String {
+    use std::io::Read;
+    use std::os::unix::process::CommandExt;
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let pid = child(|| {
+        ptrace(0, 0, 0, 0).expect("our parent traces us");
+        if call(libc::SYS_geteuid, &[]) == Ok(0) {
+            become_user();
+        }
+        let mut program = std::process::Command::new("./p");
+        let error = program.args(["helper", "ids"]).stdout(writer).exec();
+        panic!("{error}");
+    });
+    assert_eq!(stop_of(pid), libc::SIGTRAP);
+    go(pid);
+    assert_eq!(wait(pid), Ended::Exit(0));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("its output");
+    text.trim().to_string()
+}
+
+fn set_user_id_is_for_those_who_are_not_watched() {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::copy("/proc/self/exe", "p").expect("there is room");
+    std::fs::set_permissions("p", std::fs::Permissions::from_mode(0o4755)).expect("it is ours");
+    // Root could do everything anyway.
+    assert_eq!(traced_ids(), "1000 0");
+    in_child(|| {
+        become_user();
+        assert_eq!(traced_ids(), "1000 1000");
+    });
 }
