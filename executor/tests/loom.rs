@@ -35,8 +35,13 @@ use loom::{
 };
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
+    model_within(3, f);
+}
+
+/// As [`model`], with as many preemptions: fewer where three threads each take many steps.
+fn model_within(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(preemptions);
     builder.check(f);
 }
 
@@ -158,7 +163,7 @@ fn mutant_forget_wake_in_poll() {
 
 #[test]
 fn two_wakers_push_on_one_queue() {
-    model(|| {
+    model_within(2, || {
         let interrupts = boot();
         let ex = Executor::new(Fifo::new());
         let flags = [
