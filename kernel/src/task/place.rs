@@ -2,7 +2,7 @@
 //!
 //! - A thread that is woken stays on its CPU while that sleeps or nobody else does; otherwise it goes to a CPU that sleeps
 //!   (`executor::Platform::place`).
-//! - A new one, or one that has called `execve(2)`, goes to a CPU that sleeps, or else to the one with the least load.
+//! - A new one goes to a CPU that sleeps, or else to the one with the least load.
 //! - A CPU about to sleep asks the one with the most waiting tasks for one ([`pull`]); so does, at times, one whose load is less
 //!   than another's ([`balance`]). It only asks: a run queue is touched by its owner alone, which gives
 //!   in [`super::order::Order`] (rule 4).

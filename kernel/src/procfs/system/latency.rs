@@ -1,7 +1,7 @@
 //! `/proc/wake/latency`: how long the kernel keeps others waiting, and what its polls' stacks come to.
 //!
-//! Writing anything to it begins anew. The longest sections are measured by checked kernels alone: a look at the clock at
-//! each guard would cost more than the guards.
+//! Writing anything to it begins anew. A user thread's poll goes on while it is in user mode, so its figure is not the kernel's alone. Sections
+//! with interrupts or preemption off are not measured yet.
 
 use executor::CpuShared;
 use fs::{Credentials, Result};
