@@ -344,7 +344,7 @@ pub struct PipeEnd {
     pipe: Arc<Pipe>,
     reads: bool,
     writes: bool,
-    /// The counts of opens when a FIFO's end was opened.
+    /// The counts of opens when a FIFO's end was opened that has to wait for its other end.
     seen: Option<(u32, u32)>,
 }
 
@@ -357,10 +357,14 @@ impl PipeEnd {
     fn new(pipe: &Arc<Pipe>, flags: u32, wait_for_peer: bool) -> PipeEnd {
         let access = flags & oflag::O_ACCMODE;
         let (reads, writes) = (access != oflag::O_WRONLY, access != oflag::O_RDONLY);
-        let seen = wait_for_peer.then(|| {
-            let state = pipe.state.lock();
-            (state.reader_opens, state.writer_opens)
-        });
+        let seen = wait_for_peer
+            .then(|| {
+                let state = pipe.state.lock();
+                // One that is there now may be gone before anybody looks again: it waits for this very opening.
+                let alone = !(reads && state.writers > 0 || writes && state.readers > 0);
+                alone.then_some((state.reader_opens, state.writer_opens))
+            })
+            .flatten();
         pipe.open_end(reads, writes);
         PipeEnd {
             pipe: pipe.clone(),

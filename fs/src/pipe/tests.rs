@@ -205,3 +205,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fifo_whose_other_end_waited_opens_though_that_is_gone_again() {
+    let inode = fifo();
+    let w = open(&inode, O_WRONLY).unwrap();
+    assert!(!w.ops().open_complete(&w, None));
+    let r = open(&inode, O_RDONLY).unwrap();
+    // The writer is faster than the reader: it writes and closes before the reader looks.
+    assert!(w.ops().open_complete(&w, None));
+    write(&w, b"through").unwrap();
+    drop(w);
+    assert!(r.ops().open_complete(&r, None));
+    assert_eq!(read(&r, 10).unwrap(), b"through");
+}
