@@ -72,24 +72,7 @@ async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
     let transport = Transport::open(&device).await?;
     let agreed = transport.agree(SIZE_MAX | READ_ONLY | BLOCK_SIZE | FLUSH)?;
     let geometry = geometry(&transport, agreed)?;
-    let (queues, interrupts) = transport.queues(1, agreed, "virtio-blk")?;
-    let (Some(queue), Some(interrupt)) = (queues.first(), interrupts.into_iter().next()) else {
-        return Err(DriverError::NoInterrupt);
-    };
-    let queue = queue.clone();
-    let _online = Online::new(&transport, &queue);
-    transport.ready();
-    let served = queue.clone();
-    let answers = transport.clone();
-    let bottom_half = async move {
-        loop {
-            interrupt.wait().await;
-            answers.read_interrupt_status();
-            served.drain();
-            interrupt.answered();
-        }
-    };
-    device.spawn("virtio-blk", bottom_half).detach();
+    let (_online, queue) = Online::start(&device, &transport, agreed, "virtio-blk")?;
 
     let index = Index::take().ok_or(DriverError::NoPlace)?;
     let headers = device

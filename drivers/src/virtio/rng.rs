@@ -36,23 +36,7 @@ const RESEED: Duration = Duration::from_secs(60);
 async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
     let transport = Transport::open(&device).await?;
     let agreed = transport.agree(0)?;
-    let (queues, interrupts) = transport.queues(1, agreed, "virtio-rng")?;
-    let (Some(queue), Some(interrupt)) = (queues.first(), interrupts.into_iter().next()) else {
-        return Err(DriverError::NoInterrupt);
-    };
-    let queue = queue.clone();
-    let _online = Online::new(&transport, &queue);
-    transport.ready();
-    let served = queue.clone();
-    let bottom_half = async move {
-        loop {
-            interrupt.wait().await;
-            transport.read_interrupt_status();
-            served.drain();
-            interrupt.answered();
-        }
-    };
-    device.spawn("virtio-rng", bottom_half).detach();
+    let (_online, queue) = Online::start(&device, &transport, agreed, "virtio-rng")?;
 
     let mut buffer = device.dma().buffer(REQUEST)?;
     let model = device.model()?;

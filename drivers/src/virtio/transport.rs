@@ -285,11 +285,35 @@ pub(super) struct Online {
 }
 
 impl Online {
-    pub(super) fn new(transport: &Arc<Transport>, queue: &Arc<Queue>) -> Self {
-        Self {
+    /// Puts a device with one queue to use, and spawns into its scope what answers its interrupt.
+    ///
+    /// # Errors
+    /// Those of [`Transport::queues`]; `NoInterrupt`.
+    pub(super) fn start(
+        device: &PciDevice,
+        transport: &Arc<Transport>,
+        agreed: u64,
+        name: &'static str,
+    ) -> Result<(Self, Arc<Queue>), DriverError> {
+        let (queues, interrupts) = transport.queues(1, agreed, name)?;
+        let both = queues.into_iter().next().zip(interrupts.into_iter().next());
+        let (queue, interrupt) = both.ok_or(DriverError::NoInterrupt)?;
+        let online = Self {
             transport: transport.clone(),
             queue: queue.clone(),
-        }
+        };
+        transport.ready();
+        let (served, answers) = (queue.clone(), transport.clone());
+        let bottom_half = async move {
+            loop {
+                interrupt.wait().await;
+                answers.read_interrupt_status();
+                served.drain();
+                interrupt.answered();
+            }
+        };
+        device.spawn(name, bottom_half).detach();
+        Ok((online, queue))
     }
 }
 
