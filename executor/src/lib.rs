@@ -122,5 +122,7 @@ pub use raw::{
     CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, TaskRef, claim_idle,
 };
 pub use scope::{Scope, ScopedHandle};
-pub use spawn::{SpawnError, SpawnErrorKind, Spawner, current, spawn, spawn_on, try_spawn};
+pub use spawn::{
+    Prepared, SpawnError, SpawnErrorKind, Spawner, current, spawn, spawn_on, try_spawn,
+};
 pub use yield_now::{Requeue, preempted, yield_now};

@@ -88,6 +88,20 @@ impl Spawner {
         self.spawn_by(future, allocate::<F>)
     }
 
+    /// Allocates the task, which waits for [`Prepared::launch`]: whoever is to find it can be told before it runs.
+    ///
+    /// # Context
+    /// Task.
+    /// # Errors
+    /// As [`Spawner::try_spawn`].
+    pub fn try_prepare<F>(self, future: F) -> Result<Prepared<F::Output>, SpawnError<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.prepare_by(future, allocate::<F>)
+    }
+
     /// As [`Spawner::try_spawn`], for an executor of policy `P`, with the policy's data of the task.
     ///
     /// # Errors
@@ -114,6 +128,14 @@ impl Spawner {
         future: F,
         allocate: impl FnOnce(NewTask, F) -> Result<TaskRef, F>,
     ) -> Result<JoinHandle<F::Output>, SpawnError<F>> {
+        self.prepare_by(future, allocate).map(Prepared::launch)
+    }
+
+    fn prepare_by<F: Future>(
+        self,
+        future: F,
+        allocate: impl FnOnce(NewTask, F) -> Result<TaskRef, F>,
+    ) -> Result<Prepared<F::Output>, SpawnError<F>> {
         let home = match (self.level, self.cpu) {
             (LevelKind::Task, None) => cpu::shared(),
             (level, cpu) => CpuShared::of_level(level, cpu.unwrap_or_else(cpu::id)),
@@ -132,15 +154,58 @@ impl Spawner {
         };
         match allocate(new, future) {
             Ok(task) => {
-                task.launch();
                 // SAFETY: made with a join claim just now, from an `F`.
-                Ok(unsafe { JoinHandle::new(task, read_output::<F>()) })
+                let handle = unsafe { JoinHandle::new(task, read_output::<F>()) };
+                Ok(Prepared(Some(handle)))
             }
             Err(future) => Err(SpawnError {
                 future,
                 kind: SpawnErrorKind::NoMemory,
             }),
         }
+    }
+}
+
+/// A task that does not run yet. Dropping it ends the task: its CPU drops the future.
+#[must_use = "a task that is not launched is aborted"]
+pub struct Prepared<T>(Option<JoinHandle<T>>);
+
+impl<T> Prepared<T> {
+    /// The task.
+    pub fn task(&self) -> &TaskRef {
+        match &self.0 {
+            Some(handle) => handle.task(),
+            None => unreachable!("a launched task is prepared no more"),
+        }
+    }
+
+    /// Queues the task.
+    ///
+    /// # Context
+    /// Task.
+    pub fn launch(mut self) -> JoinHandle<T> {
+        match self.0.take() {
+            Some(handle) => {
+                handle.task().launch();
+                handle
+            }
+            None => unreachable!("a task is launched once"),
+        }
+    }
+}
+
+impl<T> Drop for Prepared<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.abort();
+            handle.task().launch();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Prepared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prepared").field(&self.0).finish()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use executor::{Aborted, Executor, Fifo, NoHooks, spawn, sync::WaitQueue, yield_now};
+use executor::{Aborted, Executor, Fifo, NoHooks, Spawner, spawn, sync::WaitQueue, yield_now};
 
 fn run(executor: &Executor<Fifo>) {
     while executor.run_once(&NoHooks) {}
@@ -30,6 +30,37 @@ fn a_spawned_task_runs_and_is_joined() {
     .detach();
     run(&ex);
     assert_eq!(got.load(Ordering::Relaxed), 8);
+}
+
+#[test]
+fn a_prepared_task_waits_for_its_launch() {
+    let ex = Executor::new(Fifo::new());
+    let ran = Arc::new(AtomicU32::new(0));
+    let count = ran.clone();
+    let task = Spawner::new("prepared").try_prepare(async move {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let task = task.unwrap();
+    task.task().wake();
+    run(&ex);
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+    let task = task.launch();
+    run(&ex);
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+    assert!(task.is_finished());
+}
+
+#[test]
+fn a_prepared_task_that_is_dropped_never_runs() {
+    let ex = Executor::new(Fifo::new());
+    let held = Arc::new(());
+    let inside = held.clone();
+    let task = Spawner::new("prepared").try_prepare(async move {
+        unreachable!("{inside:?} is never polled");
+    });
+    drop(task.unwrap());
+    run(&ex);
+    assert_eq!(Arc::strong_count(&held), 1);
 }
 
 #[test]

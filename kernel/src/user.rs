@@ -43,9 +43,11 @@ pub fn start(thread: &Arc<Thread>, regs: Box<UserRegs>) -> fs::Result<()> {
     let task = Spawner::new("user")
         .tag(thread.tag())
         .cpu(task::place::new(thread.affinity.load(Ordering::Relaxed)))
-        .try_spawn(run(thread.clone(), regs));
+        .try_prepare(run(thread.clone(), regs));
     let task = task.map_err(|_| fs::Errno::ENOMEM)?;
+    // Before it runs: a quick thread would end, and leave its tag behind, while the task is still being set.
     thread.set_task(task.task().clone());
+    task.launch().detach();
     Ok(())
 }
 
@@ -83,9 +85,6 @@ macro_rules! perform {
 
 /// Runs `thread` from `regs` to its end.
 pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
-    if let Some(task) = executor::current() {
-        thread.set_task(task);
-    }
     loop {
         match enter(&thread, &mut regs) {
             Event::Syscall => {

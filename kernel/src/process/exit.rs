@@ -41,9 +41,8 @@ pub async fn finish(thread: &Arc<Thread>) {
         let mut accounts = process.accounts.lock();
         accounts.threads.max_rss_kib = accounts.threads.max_rss_kib.max(peak);
     }
-    if let Some(task) = thread.task() {
-        task.set_tag(core::ptr::null_mut());
-    }
+    let task = thread.task().expect("a thread that runs has a task");
+    task.set_tag(core::ptr::null_mut());
     crate::task::leave_space();
     if process.pid == 1 && process.live.load(Ordering::Acquire) == 1 {
         // The machine panics below; what init wrote last, often why, is shown first.

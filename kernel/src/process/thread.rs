@@ -387,9 +387,10 @@ impl Thread {
         f(&mut self.shared.lock())
     }
 
-    /// Says which task runs this thread. Once, before it is first woken.
+    /// Says which task runs this thread. Once, before it runs.
     pub fn set_task(&self, task: TaskRef) {
-        let _ = self.task.try_init_once(|| task);
+        let set = self.task.try_init_once(|| task);
+        assert!(set.is_ok(), "a thread has one task");
     }
 
     /// The task that runs it.

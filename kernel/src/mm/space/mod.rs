@@ -75,13 +75,20 @@ impl AddressSpace {
         Self::from_state(State::new(pages, VmaSet::new(), limits))
     }
 
-    fn from_state(state: State) -> Result<Arc<AddressSpace>> {
-        watch::register(|registered| AddressSpace {
+    fn from_state(mut state: State) -> Result<Arc<AddressSpace>> {
+        let registered = match watch::reserve() {
+            Ok(place) => place,
+            Err(error) => {
+                state.clear();
+                return Err(error);
+            }
+        };
+        Ok(watch::register(AddressSpace {
             root: state.pages.root(),
             state: SpinLock::new(state),
             cpus: CpuSet::new(),
             registered,
-        })
+        }))
     }
 
     /// Loads it into this CPU.

@@ -25,9 +25,9 @@ static SPACES: SpinLock<Spaces> = SpinLock::new(Spaces {
     free: Vec::new(),
 });
 
-/// Makes an address space that is in the list; `make` is told where.
-pub(super) fn register(make: impl FnOnce(usize) -> AddressSpace) -> Result<Arc<AddressSpace>> {
-    let slot = SPACES.with(|spaces| {
+/// Takes a place in the list, for [`register`].
+pub(super) fn reserve() -> Result<usize> {
+    SPACES.with(|spaces| {
         if let Some(slot) = spaces.free.pop() {
             return Ok(slot);
         }
@@ -41,10 +41,14 @@ pub(super) fn register(make: impl FnOnce(usize) -> AddressSpace) -> Result<Arc<A
             .map_err(|_| Errno::ENOMEM)?;
         spaces.slots.push(None);
         Ok(slot)
-    });
-    let space = Arc::new(make(slot?));
+    })
+}
+
+/// Puts a space into the list, at its place.
+pub(super) fn register(space: AddressSpace) -> Arc<AddressSpace> {
+    let space = Arc::new(space);
     SPACES.with(|spaces| spaces.slots[space.registered] = Some(Arc::downgrade(&space)));
-    Ok(space)
+    space
 }
 
 /// Takes a space that is going out of the list.
