@@ -11,6 +11,7 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use conquer_once::spin::OnceCell;
+use executor::cpu;
 use executor::softirq::{Tasklet, Vector};
 use executor::sync::SpinLock;
 use executor::time::{HrTimer, Instant};
@@ -324,12 +325,15 @@ impl Process {
             asked.schedule();
             None
         });
-        // Fails only if another thread was quicker; what was made is dropped unused then.
         let mut made = Some(Engine { timer, tasklet });
-        let _ = self
-            .timers
-            .engine
-            .try_init_once(|| made.take().expect("taken once"));
+        {
+            // The thread that is quicker is not left in the midst of it, so the other one waits for a moment only.
+            let _stay = cpu::preempt_disable();
+            let take = || made.take().expect("taken once");
+            self.timers.engine.init_once(take);
+        }
+        // What the slower thread made is dropped unused.
+        drop(made);
         Ok(())
     }
 

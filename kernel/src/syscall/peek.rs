@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+use executor::cpu;
 use fs::{Errno, Result};
 
 use super::{Call, Plain, SysResult};
@@ -179,8 +180,12 @@ fn object(thread: &Thread, kind: i32, index: u64) -> Result<usize> {
 fn order(a: usize, b: usize) -> u64 {
     use conquer_once::spin::OnceCell;
     static COOKIE: OnceCell<[u64; 2]> = OnceCell::uninit();
-    let [xor, factor] =
-        *COOKIE.get_or_init(|| [random::next_u64(), random::next_u64() | 1 << 63 | 1]);
+    let new = [random::next_u64(), random::next_u64() | 1 << 63 | 1];
+    let [xor, factor] = {
+        // Whoever is first is not left in the midst of it, so others wait for a moment only.
+        let _stay = cpu::preempt_disable();
+        *COOKIE.get_or_init(|| new)
+    };
     let hidden = |address: usize| (address as u64 ^ xor).wrapping_mul(factor);
     match hidden(a).cmp(&hidden(b)) {
         Ordering::Equal => 0,
