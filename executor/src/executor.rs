@@ -224,7 +224,11 @@ impl<P: Policy> Executor<P> {
             let now = now::<P>();
             let asked = own.take_in(self.shared, now);
             let resched = match &mut own.current {
-                Some(current) => own.policy.should_resched(current, own.started, now) || asked,
+                Some(current) => {
+                    own.policy.should_resched(current, own.started, now)
+                        || asked
+                        || current.is_wanted()
+                }
                 None => true,
             };
             if resched {
@@ -504,7 +508,10 @@ impl<P: Policy> Own<P> {
         match self.policy.remove(task) {
             Some(runnable) => self.accept(shared, runnable, now),
             // It waits, or another CPU has just woken it: the one that queues it next will see to it.
-            None => false,
+            None => {
+                task.follow(shared);
+                false
+            }
         }
     }
 }

@@ -247,11 +247,15 @@ impl<P: Policy> Own<P> {
         rcu::turn(shared);
         shared.set_looking();
         let asked = self.take_in(shared, now);
-        let wanted = match &mut self.current {
-            Some(current) => self.policy.should_resched(current, self.started, now) || asked,
-            None => false,
+        let (resched, wanted) = match &mut self.current {
+            Some(current) => (
+                self.policy.should_resched(current, self.started, now) || asked,
+                current.is_wanted(),
+            ),
+            None => (false, false),
         };
-        let plan = if wanted && !self.policy.is_empty() {
+        // What is asked of the task is seen to where it is queued, though it may go on alone.
+        let plan = if wanted || (resched && !self.policy.is_empty()) {
             self.plan_for(shared, machine, now)
         } else {
             None

@@ -54,6 +54,12 @@ macro_rules! accessors {
                 self.task == task.as_raw()
             }
 
+            /// Whether something was asked of the task since it was last queued.
+            #[inline(always)]
+            pub(crate) fn is_wanted(&self) -> bool {
+                self.header().want.load(Ordering::Acquire) != WANT_NOTHING
+            }
+
             /// The spawner's word for whose task this is.
             #[inline]
             pub fn tag(&self) -> *mut () {
@@ -110,12 +116,6 @@ impl<P: Policy> Runnable<P> {
     #[inline(always)]
     pub(crate) fn task_addr(&self) -> NonNull<()> {
         self.task.cast()
-    }
-
-    /// Whether something was asked of the task since it was last queued.
-    #[inline(always)]
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.header().want.load(Ordering::Acquire) != WANT_NOTHING
     }
 
     /// Takes note of what was asked: the CPU that the task is to be on, if it was that.

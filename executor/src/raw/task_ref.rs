@@ -2,13 +2,14 @@
 
 use core::{
     fmt, mem,
-    ptr::NonNull,
+    ptr::{self, NonNull},
     sync::atomic::Ordering,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use super::{
+    CpuShared,
     cell::ReadOutput,
     header::{self, Header, WANT_NOTHING, WANT_REFRESH},
     state::{COMPLETE, RUNNING, SCHEDULED},
@@ -197,6 +198,18 @@ impl TaskRef {
         if header.state.message() {
             header.state.ref_inc();
             header.home().push_message(self.0);
+            // The asker itself may be who is to make way (rule 8).
+            cpu::preempt_point();
+        }
+    }
+
+    /// A message about the task was read on CPU `here`, which does not have it, after [`TaskRef::want_refresh`]: sends it on if
+    /// the task has been placed elsewhere meanwhile.
+    pub(crate) fn follow(&self, here: &CpuShared) {
+        // Pairs with the fence in `placement`: either the new home is seen here, or what is wanted is seen there.
+        fence(Ordering::SeqCst);
+        if !ptr::eq(self.header().home(), here) {
+            self.notify_owner();
         }
     }
 

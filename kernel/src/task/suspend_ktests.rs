@@ -441,6 +441,28 @@ async fn a_suspended_poll_goes_on_on_another_cpu() {
     drop(unrest);
 }
 
+#[kernel_test(cpus = 2)]
+async fn a_poll_that_runs_alone_goes_where_it_is_asked_to_go() {
+    let _full = InMode::new(Mode::Full);
+    let start = Instant::now();
+    for round in 0..50 {
+        let count = smp::cpu_count();
+        let (from, to) = (round % count, (round + 1) % count);
+        let moved = spawn_on(from, "moved", async move {
+            let Some(me) = executor::current() else {
+                unreachable!("it is a task");
+            };
+            me.migrate(to);
+            // It waits for nothing, and nobody else wants its CPU.
+            while cpu::id() != to {
+                assert!(start.elapsed() < PATIENCE, "it stays where it is");
+                core::hint::spin_loop();
+            }
+        });
+        moved.await.expect("nobody aborts it");
+    }
+}
+
 #[kernel_test]
 async fn stacks_come_back_to_the_pool() {
     let start = Instant::now();
