@@ -184,10 +184,8 @@ fn start_init(root: Path) {
     let threads = table::lock().max_threads() as u64;
     let thread = clone::make_init(space, shared, Rlimits::initial(threads))
         .expect("memory for the first process at boot");
-    let task = Spawner::new("init")
-        .tag(thread.tag())
-        .try_spawn(first_thread(thread.clone(), first));
-    task.expect("memory for the first thread at boot").detach();
+    let life = first_thread(thread.clone(), first);
+    user::launch(&thread, Spawner::new("init"), life).expect("memory for the first thread at boot");
 }
 
 /// The life of process 1: becomes init, by the first program that can be run.

@@ -40,10 +40,24 @@ enum Event {
 /// # Errors
 /// `ENOMEM`: the thread does not run, and is to be taken out of the lists again.
 pub fn start(thread: &Arc<Thread>, regs: Box<UserRegs>) -> fs::Result<()> {
-    let task = Spawner::new("user")
-        .tag(thread.tag())
-        .cpu(task::place::new(thread.affinity.load(Ordering::Relaxed)))
-        .try_prepare(run(thread.clone(), regs));
+    let cpu = task::place::new(thread.affinity.load(Ordering::Relaxed));
+    launch(
+        thread,
+        Spawner::new("user").cpu(cpu),
+        run(thread.clone(), regs),
+    )
+}
+
+/// Makes `life` the task of `thread`, as `spawner` says, and lets it run.
+///
+/// # Errors
+/// `ENOMEM`, as [`start`].
+pub fn launch(
+    thread: &Arc<Thread>,
+    spawner: Spawner,
+    life: impl Future<Output = ()> + Send + 'static,
+) -> fs::Result<()> {
+    let task = spawner.tag(thread.tag()).try_prepare(life);
     let task = task.map_err(|_| fs::Errno::ENOMEM)?;
     // Before it runs: a quick thread would end, and leave its tag behind, while the task is still being set.
     thread.set_task(task.task().clone());
