@@ -13,6 +13,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crate::sys::*;
+
 const PORT: &str = "/dev/ttyS1";
 const DIR: &str = "/tmp/test";
 /// A program with more time than the runner's patience: it is told so often that the machine lives.
@@ -74,12 +76,12 @@ fn run(argv: &[&str], limit: Duration, port: &mut File) -> std::io::Result<(Vec<
         .env_clear()
         .env("PATH", "/sbin:/usr/sbin:/bin:/usr/bin")
         .env("HOME", "/root");
-    #[allow(unsafe_code, reason = "starts a session between fork and exec")]
-    // SAFETY: setsid is async-signal-safe and touches no memory.
+    // SAFETY: a system call and no more, which takes no lock and allocates nothing.
     unsafe {
         command.pre_exec(|| {
-            libc::setsid();
-            Ok(())
+            setsid()
+                .map(|_| ())
+                .map_err(std::io::Error::from_raw_os_error)
         });
     }
     let start = Instant::now();
@@ -145,13 +147,9 @@ fn ended(child: &mut Child) -> std::io::Result<Option<i32>> {
 }
 
 /// Kills every process of a session, which procfs knows; at least the process group where there is no procfs.
-#[allow(unsafe_code, reason = "sends signals")]
 fn kill_session(session: u32) {
     let session = session as i32;
-    let kill = |pid: i32| {
-        // SAFETY: kill touches no memory; the process or group is one that this agent started.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-    };
+    let kill = |pid: i32| ignore(kill(pid, libc::SIGKILL));
     kill(-session);
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return;
@@ -182,13 +180,8 @@ fn kill_session(session: u32) {
 fn remove(dir: &Path) {
     if std::fs::remove_dir_all(dir).is_err() && dir.exists() {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = std::ffi::CString::new(entry.path().into_os_string().into_encoded_bytes());
-            if let Ok(path) = path {
-                #[allow(unsafe_code, reason = "unmounts what a test has mounted")]
-                // SAFETY: `path` is a live string with a zero at its end.
-                unsafe {
-                    libc::umount2(path.as_ptr(), libc::MNT_DETACH)
-                };
+            if let Some(path) = entry.path().to_str() {
+                ignore(umount2(path, libc::MNT_DETACH));
             }
         }
         let _ = std::fs::remove_dir_all(dir);

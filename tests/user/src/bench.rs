@@ -24,10 +24,9 @@ pub fn main() -> ExitCode {
     measure("write of 64 KiB", 500, || {
         ignore(call(libc::SYS_pwrite64, &[number, at, 65536, 0]))
     });
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    measure("stat", 5_000, || {
-        ok(unsafe { libc::stat(path.as_ptr(), &raw mut stat) })
-    });
+    let mut stat: libc::stat = zeroed();
+    let args = [path.as_ptr() as usize, &raw mut stat as usize];
+    measure("stat", 5_000, || ok(call(libc::SYS_stat, &args)));
     measure("open and close", 5_000, || {
         close(ok(open("/tmp/bench", libc::O_RDONLY)))
     });
@@ -51,16 +50,13 @@ pub fn main() -> ExitCode {
     });
     close(writer);
     wait(pid);
-    extern "C" fn nothing(_: i32) {}
-    unsafe { libc::signal(libc::SIGUSR1, nothing as *const () as usize) };
-    let me = unsafe { libc::getpid() };
-    measure("signal to itself", 5_000, || {
-        ok(unsafe { libc::kill(me, libc::SIGUSR1) })
-    });
+    catch_signal(libc::SIGUSR1);
+    let me = getpid();
+    measure("signal to itself", 5_000, || ok(kill(me, libc::SIGUSR1)));
     measure("map, touch and unmap a page", 5_000, || {
-        let page = map(4096);
-        unsafe { page.write_volatile(1) };
-        ok(unsafe { libc::munmap(page.cast(), 4096) });
+        let page = map(4096) as usize;
+        poke(page, 1);
+        ok(munmap(page, 4096));
     });
     measure("fork, exit and wait", 300, || ignore(wait(child(|| 0))));
     measure("start a thread and join it", 300, || {

@@ -12,7 +12,9 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::sys::{call, errno, map_with, ok};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::sys::*;
 
 /// The highest system call number, as of Linux 6.1 (450 is its `set_mempolicy_home_node`).
 const LAST: usize = 450;
@@ -45,23 +47,20 @@ impl Random {
 }
 
 /// Counters that all workers share.
-struct Shared(*mut u32);
+#[derive(Clone, Copy)]
+struct Shared(&'static [AtomicU32; LAST + 1]);
 
 impl Shared {
     fn new() -> Self {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        Self(map_with(4096, libc::PROT_READ | libc::PROT_WRITE, flags).cast())
+        Self(shared())
     }
 
-    fn count(&self, number: usize) -> &std::sync::atomic::AtomicU32 {
-        assert!(number <= LAST);
-        // The map holds 1024 words and lives as long as the process.
-        unsafe { std::sync::atomic::AtomicU32::from_ptr(self.0.add(number)) }
+    fn count(self, number: usize) -> &'static AtomicU32 {
+        &self.0[number]
     }
 
-    fn get(&self, number: usize) -> u32 {
-        self.count(number)
-            .load(std::sync::atomic::Ordering::Relaxed)
+    fn get(self, number: usize) -> u32 {
+        self.count(number).load(Relaxed)
     }
 }
 
@@ -97,7 +96,7 @@ pub fn main(options: &[&str]) -> ExitCode {
     // The bound is for a machine that has become too slow to ever get there.
     let bound = Duration::from_secs(seconds * 4 + 600);
     while (!done() || start.elapsed() < Duration::from_secs(seconds)) && start.elapsed() < bound {
-        if let Err(why) = watcher.look(&shared) {
+        if let Err(why) = watcher.look(shared) {
             println!("fuzz: FAILED after {:?}: {why}", start.elapsed());
             return ExitCode::FAILURE;
         }
@@ -112,7 +111,7 @@ pub fn main(options: &[&str]) -> ExitCode {
         if workers.len() < WORKERS {
             let seed = random.next();
             let root = started % 2 == 0;
-            match Worker::start(seed, root, only, &shared) {
+            match Worker::start(seed, root, only, shared) {
                 Ok(worker) => {
                     workers.push(worker);
                     started += 1;
@@ -153,14 +152,7 @@ pub fn main(options: &[&str]) -> ExitCode {
 }
 
 fn now_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    ok(unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) });
-    (time.tv_sec as u64)
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(time.tv_nsec as u64)
+    now(libc::CLOCK_REALTIME).as_nanos() as u64
 }
 
 /// Writes and reads a file once a second. Time comes from the monotonic clock, which no call may set.
@@ -177,7 +169,7 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self, shared: &Shared) -> Result<(), String> {
+    fn look(&mut self, shared: Shared) -> Result<(), String> {
         let late = match Instant::now().checked_duration_since(self.due) {
             None => return Ok(()),
             Some(late) => late,
@@ -222,11 +214,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(seed: u64, root: bool, only: Option<usize>, shared: &Shared) -> std::io::Result<Self> {
-        let pid = unsafe { libc::fork() };
-        if pid == -1 {
-            return Err(std::io::Error::last_os_error());
-        }
+    fn start(seed: u64, root: bool, only: Option<usize>, shared: Shared) -> std::io::Result<Self> {
+        let pid = try_fork().map_err(std::io::Error::from_raw_os_error)?;
         if pid == 0 {
             work(seed, root, only, shared);
         }
@@ -238,9 +227,8 @@ impl Worker {
 
     /// Reaps the worker if it has ended, and kills what has taken too long, with all that it has started.
     fn state(&mut self) -> State {
-        let mut status = 0;
-        let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
-        if got == self.pid || (got == -1 && errno() == libc::ECHILD) {
+        let got = waitpid(self.pid, &mut 0, libc::WNOHANG);
+        if got == Ok(self.pid) || got == Err(libc::ECHILD) {
             self.kill_group();
             self.clean();
             return State::Ended;
@@ -254,120 +242,74 @@ impl Worker {
 
     fn kill(&mut self) {
         self.kill_group();
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+        ignore(kill(self.pid, libc::SIGKILL));
+        ignore(waitpid(self.pid, &mut 0, 0));
         self.clean();
     }
 
     /// Removes its directory, and what is mounted there where mounts are not its own.
     fn clean(&self) {
         let dir = format!("/tmp/fuzz-{}", self.pid);
-        unsafe { libc::umount2(crate::sys::c(&dir).as_ptr(), libc::MNT_DETACH) };
+        ignore(umount2(&dir, libc::MNT_DETACH));
         let _ = std::fs::remove_dir_all(&dir);
     }
 
     fn kill_group(&self) {
-        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        ignore(kill(-self.pid, libc::SIGKILL));
     }
 }
 
 /// What one worker does; it never returns.
-fn work(seed: u64, root: bool, only: Option<usize>, shared: &Shared) -> ! {
-    unsafe {
-        libc::setpgid(0, 0);
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        // Mounts and names of its own, and a mount tree that does not reach the others.
-        libc::unshare(libc::CLONE_NEWNS);
-        libc::mount(
-            c"none".as_ptr(),
-            c"/".as_ptr(),
-            std::ptr::null(),
-            libc::MS_REC | libc::MS_PRIVATE,
-            std::ptr::null(),
-        );
-        // A little memory only, so that the machine keeps some.
-        let limit = libc::rlimit {
-            rlim_cur: 64 << 20,
-            rlim_max: 64 << 20,
-        };
-        libc::setrlimit(libc::RLIMIT_AS, &raw const limit);
-        let limit = libc::rlimit {
-            rlim_cur: 4 << 20,
-            rlim_max: 4 << 20,
-        };
-        libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
-        let limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
-        libc::setrlimit(libc::RLIMIT_RTPRIO, &raw const limit);
-    }
+fn work(seed: u64, root: bool, only: Option<usize>, shared: Shared) -> ! {
+    ignore(setpgid(0, 0));
+    ignore(prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize));
+    // Mounts and names of its own, and a mount tree that does not reach the others.
+    ignore(call(libc::SYS_unshare, &[libc::CLONE_NEWNS as usize]));
+    ignore(mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, ""));
+    // A little memory only, so that the machine keeps some.
+    ignore(setrlimit(libc::RLIMIT_AS, 64 << 20, 64 << 20));
+    ignore(setrlimit(libc::RLIMIT_FSIZE, 4 << 20, 4 << 20));
+    ignore(setrlimit(libc::RLIMIT_CORE, 0, 0));
+    ignore(setrlimit(libc::RLIMIT_RTPRIO, 0, 0));
     // A root of its own: what it does to files, it does there.
     let dir = format!("/tmp/fuzz-{}", std::process::id());
     let _ = std::fs::create_dir(&dir);
-    let path = crate::sys::c(&dir);
-    unsafe {
-        libc::mount(
-            c"fuzz".as_ptr(),
-            path.as_ptr(),
-            c"tmpfs".as_ptr(),
-            0,
-            c"size=1m,mode=777".as_ptr().cast(),
-        );
-        libc::chroot(path.as_ptr());
-        libc::chdir(c"/".as_ptr());
-    }
+    ignore(mount("fuzz", &dir, "tmpfs", 0, "size=1m,mode=777"));
+    ignore(chroot(&dir));
+    ignore(chdir("/"));
     let _ = std::fs::create_dir("d");
     let _ = std::fs::write("f", "contents");
     let _ = std::os::unix::fs::symlink("f", "l");
     // Descriptors to play with.
-    unsafe {
-        libc::close(0);
-        libc::close(1);
-        libc::close(2);
-        crate::sys::close_from(0);
-        for (name, flags) in [
-            (c"f", libc::O_RDWR),
-            (c"d", libc::O_RDONLY),
-            (c"f", libc::O_RDONLY),
-        ] {
-            libc::open(name.as_ptr(), flags);
-        }
-        let mut ends = [0; 2];
-        libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK);
-        libc::socketpair(
-            libc::AF_UNIX,
-            libc::SOCK_STREAM | libc::SOCK_NONBLOCK,
-            0,
-            ends.as_mut_ptr(),
-        );
-        libc::epoll_create1(0);
-        libc::eventfd(0, libc::EFD_NONBLOCK);
-        libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK);
+    close_from(0);
+    for (name, flags) in [
+        ("f", libc::O_RDWR),
+        ("d", libc::O_RDONLY),
+        ("f", libc::O_RDONLY),
+    ] {
+        ignore(open(name, flags));
     }
+    let mut ends = [0; 2];
+    ignore(pipe2(&mut ends, libc::O_NONBLOCK));
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+    ignore(socketpair(libc::AF_UNIX, kind, 0, &mut ends));
+    ignore(epoll_create1(0));
+    ignore(eventfd(0, libc::EFD_NONBLOCK));
+    ignore(timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK));
     if !root {
-        unsafe {
-            libc::setgroups(0, std::ptr::null());
-            libc::setresgid(1000, 1000, 1000);
-            libc::setresuid(1000, 1000, 1000);
-        }
+        ignore(setgroups(&[]));
+        ignore(setresgid(1000, 1000, 1000));
+        ignore(setresuid(1000, 1000, 1000));
     }
-    let scratch = map_with(
-        16 * 4096,
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-    );
-    unsafe { libc::munmap(scratch.add(15 * 4096).cast(), 4096) };
+    let scratch = map(16 * 4096) as usize;
+    ignore(munmap(scratch + 15 * 4096, 4096));
     let me = std::process::id() as usize;
     let mut random = Random(seed);
     for _ in 0..BATCH {
         let number = only.unwrap_or_else(|| choose(&mut random, shared));
         fill(&mut random, scratch);
-        let args: [usize; 6] = std::array::from_fn(|_| argument(&mut random, scratch as usize, me));
-        shared
-            .count(number)
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let args: [usize; 6] = std::array::from_fn(|_| argument(&mut random, scratch, me));
+        shared.count(number).fetch_add(1, Relaxed);
         if forbidden(number as i64, &args, root) {
             continue;
         }
@@ -375,37 +317,22 @@ fn work(seed: u64, root: bool, only: Option<usize>, shared: &Shared) -> ! {
         let _ = call(number as i64, &args);
         if std::process::id() as usize != me {
             // A fork has worked: one is enough.
-            unsafe { libc::_exit(0) };
+            exit(0);
         }
     }
-    unsafe { libc::_exit(0) };
+    exit(0);
 }
 
 /// Makes sure that a call which waits is interrupted after a moment, whatever earlier calls did to signals and timers.
 fn arm() {
-    extern "C" fn interrupt(_: i32) {}
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = interrupt as *const () as usize;
-    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
-    let moment = libc::itimerval {
-        it_interval: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 3000,
-        },
-        it_value: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 3000,
-        },
-    };
-    unsafe {
-        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        libc::setitimer(libc::ITIMER_REAL, &raw const moment, std::ptr::null_mut());
-    }
+    ignore(try_handle_with(libc::SIGALRM, |_, _, _| (), 0, &[]));
+    ignore(sigprocmask(libc::SIG_SETMASK, Some(SigSet::default())));
+    let moment = itimerval(3000, 3000);
+    ignore(setitimer(libc::ITIMER_REAL, &moment, None));
 }
 
 /// A number that was not made often enough, or any.
-fn choose(random: &mut Random, shared: &Shared) -> usize {
+fn choose(random: &mut Random, shared: Shared) -> usize {
     for _ in 0..20 {
         let number = random.below(LAST + 1);
         if shared.get(number) < WANTED {
@@ -443,15 +370,15 @@ fn forbidden(number: i64, args: &[usize; 6], root: bool) -> bool {
 }
 
 /// Small structures that calls read, made of the same kinds of values as arguments.
-fn fill(random: &mut Random, scratch: *mut u8) {
+fn fill(random: &mut Random, scratch: usize) {
     for _ in 0..8 {
         let at = random.below(14 * 512);
-        let value = argument(random, scratch as usize, 0);
-        unsafe { scratch.cast::<usize>().add(at).write(value) };
+        let value = argument(random, scratch, 0);
+        poke_all(scratch + 8 * at, &value.to_ne_bytes());
     }
     let names: [&[u8]; 6] = [b"f\0", b"d\0", b"l\0", b"new\0", b"d/x\0", b"\0"];
     let name = names[random.below(names.len())];
-    unsafe { std::ptr::copy_nonoverlapping(name.as_ptr(), scratch.add(4096), name.len()) };
+    poke_all(scratch + 4096, name);
 }
 
 /// One argument: small numbers, descriptors, flags, good and bad pointers, lengths at the edges.

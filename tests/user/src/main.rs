@@ -11,9 +11,9 @@
 //! It is built for `x86_64-unknown-linux-musl`, and everything in it passes on Linux as well.
 #![allow(
     unsafe_code,
-    clippy::undocumented_unsafe_blocks,
     reason = "the subject is the raw system-call interface; each case is a process of its own, and what it breaks is its own"
 )]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 mod agent;
 mod bench;

@@ -35,8 +35,7 @@ const TIME_OK: usize = 0;
 const TIME_ERROR: usize = 5;
 
 fn empty(modes: u32) -> libc::timex {
-    // SAFETY: a structure of numbers.
-    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    let mut timex: libc::timex = zeroed();
     timex.modes = modes;
     timex
 }
@@ -45,38 +44,8 @@ fn adjust(timex: &mut libc::timex) -> Result<usize, i32> {
     call(libc::SYS_adjtimex, &[timex as *mut _ as usize])
 }
 
-fn now(clock: i32) -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let at = &raw mut time as usize;
-    call(libc::SYS_clock_gettime, &[clock as usize, at]).expect("the clock exists");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// The same, by the C library and so by the vDSO.
-fn quick_now(clock: i32) -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes the time.
-    assert_eq!(unsafe { libc::clock_gettime(clock, &mut time) }, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn set_day(to: Duration) {
-    let time = libc::timespec {
-        tv_sec: to.as_secs() as i64,
-        tv_nsec: i64::from(to.subsec_nanos()),
-    };
-    let at = &raw const time as usize;
-    call(
-        libc::SYS_clock_settime,
-        &[libc::CLOCK_REALTIME as usize, at],
-    )
-    .expect("root may");
+    ok(clock_settime(libc::CLOCK_REALTIME, &timespec(to)));
 }
 
 fn nobody_disciplines_the_clock() {
@@ -212,9 +181,8 @@ fn adjusting_is_checked() {
     assert_eq!(on(libc::CLOCK_MONOTONIC), Err(libc::EOPNOTSUPP));
     assert_eq!(on(77), Err(libc::EINVAL));
     assert_eq!(on(libc::CLOCK_REALTIME), Ok(TIME_ERROR));
-    let status = child(|| {
-        // SAFETY: gives root's rights up, in a process of its own.
-        assert_eq!(unsafe { libc::setuid(1000) }, 0);
+    in_child(|| {
+        ok(setuid(1000));
         assert_eq!(adjust(&mut empty(0)), Ok(TIME_ERROR));
         assert_eq!(adjust(&mut empty(ADJ_FREQUENCY)), Err(libc::EPERM));
         assert_eq!(
@@ -223,23 +191,6 @@ fn adjusting_is_checked() {
         );
         assert!(adjust(&mut empty(ADJ_ADJTIME | ADJ_OFFSET | ADJ_READONLY)).is_ok());
     });
-    assert_eq!(status, 0);
-}
-
-/// Runs `body` in a child, and gives the status it ends with.
-fn child(body: impl FnOnce()) -> i32 {
-    // SAFETY: one thread; the child leaves by `_exit`, or by a panic that aborts.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0);
-    if pid == 0 {
-        body();
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(0) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    status
 }
 
 fn a_counter_is_chosen_by_name() {
@@ -285,16 +236,7 @@ fn an_hour_ahead<R>(body: impl FnOnce() -> R) -> R {
 }
 
 fn timers_of_day_follow_the_clock() {
-    // SAFETY: blocks the signal, which is then waited for.
-    let set = unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigaddset(&mut set, libc::SIGALRM);
-        assert_eq!(
-            libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()),
-            0
-        );
-        set
-    };
+    let set = block(&[libc::SIGALRM]);
     let mut id = 0_i32;
     call(
         libc::SYS_timer_create,
@@ -310,15 +252,8 @@ fn timers_of_day_follow_the_clock() {
     )
     .expect("it is set");
     let start = Instant::now();
-    let got = an_hour_ahead(|| {
-        let patience = libc::timespec {
-            tv_sec: 20,
-            tv_nsec: 0,
-        };
-        // SAFETY: waits for the signal blocked above.
-        unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &patience) }
-    });
-    assert_eq!(got, libc::SIGALRM);
+    let got = an_hour_ahead(|| sigtimedwait(set, Duration::from_secs(20)));
+    assert_eq!(ok(got).si_signo, libc::SIGALRM);
     assert!(start.elapsed() < Duration::from_secs(10));
     call(libc::SYS_timer_delete, &[id as usize]).expect("it is there");
 }
@@ -327,10 +262,7 @@ fn sleeps_of_day_follow_the_clock() {
     let start = Instant::now();
     let end = now(libc::CLOCK_REALTIME) + Duration::from_secs(1800);
     let sleeper = std::thread::spawn(move || {
-        let end = libc::timespec {
-            tv_sec: end.as_secs() as i64,
-            tv_nsec: 0,
-        };
+        let end = timespec(end);
         let at = &raw const end as usize;
         call(
             libc::SYS_clock_nanosleep,
@@ -344,9 +276,7 @@ fn sleeps_of_day_follow_the_clock() {
 }
 
 fn timerfd_is_cancelled_by_setting_the_clock() {
-    // SAFETY: makes a descriptor, which the process takes with it.
-    let fd = unsafe { libc::timerfd_create(libc::CLOCK_REALTIME, libc::TFD_NONBLOCK) };
-    assert!(fd >= 0);
+    let fd = ok(timerfd_create(libc::CLOCK_REALTIME, libc::TFD_NONBLOCK));
     const ABSTIME: usize = 1;
     const CANCEL_ON_SET: usize = 2;
     let end = now(libc::CLOCK_REALTIME).as_secs() + 100_000;
@@ -366,50 +296,22 @@ fn timerfd_is_cancelled_by_setting_the_clock() {
 }
 
 fn used_time_is_not_counted_asleep() {
-    // SAFETY: sets a timer on used time, and reads it.
-    unsafe {
-        let setting = libc::itimerval {
-            it_interval: std::mem::zeroed(),
-            it_value: libc::timeval {
-                tv_sec: 0,
-                tv_usec: 150_000,
-            },
-        };
-        libc::signal(libc::SIGPROF, libc::SIG_DFL);
-        assert_eq!(
-            libc::setitimer(libc::ITIMER_PROF, &setting, std::ptr::null_mut()),
-            0
-        );
-    }
+    default_signal(libc::SIGPROF);
+    ok(setitimer(libc::ITIMER_PROF, &itimerval(150_000, 0), None));
     // It would end this process.
     std::thread::sleep(Duration::from_millis(400));
-    // SAFETY: as above.
-    let left = unsafe {
-        let mut left: libc::itimerval = std::mem::zeroed();
-        assert_eq!(libc::getitimer(libc::ITIMER_PROF, &mut left), 0);
-        left.it_value
-    };
+    let left = ok(getitimer(libc::ITIMER_PROF)).it_value;
     assert!(left.tv_sec == 0 && left.tv_usec > 0, "{} us", left.tv_usec);
 }
 
 fn many_timers_expire_in_order() {
-    // SAFETY: blocks the signals, which are then waited for.
-    let set = unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigaddset(&mut set, libc::SIGRTMIN());
-        assert_eq!(
-            libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()),
-            0
-        );
-        set
-    };
+    let set = block(&[libc::SIGRTMIN()]);
     const TIMERS: usize = 50;
     // Set in an order of its own: 7 has no divisor in common with their number.
     let mut ids = [0_i32; TIMERS];
     let start = now(libc::CLOCK_MONOTONIC) + Duration::from_millis(50);
     for at in (0..TIMERS).map(|n| n * 7 % TIMERS) {
-        // SAFETY: a structure of numbers.
-        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        let mut event: libc::sigevent = zeroed();
         event.sigev_notify = libc::SIGEV_SIGNAL;
         event.sigev_signo = libc::SIGRTMIN();
         event.sigev_value.sival_ptr = at as *mut _;
@@ -432,14 +334,8 @@ fn many_timers_expire_in_order() {
         .expect("it is set");
     }
     for at in 0..TIMERS {
-        // SAFETY: waits for the signals blocked above.
-        let info = unsafe {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            assert_eq!(libc::sigwaitinfo(&set, &mut info), libc::SIGRTMIN());
-            info
-        };
-        // SAFETY: the signal is a timer's.
-        assert_eq!(unsafe { info.si_value().sival_ptr } as usize, at);
+        let info = ok(sigwaitinfo(set));
+        assert_eq!((info.si_signo, info.value()), (libc::SIGRTMIN(), at));
         assert!(
             now(libc::CLOCK_MONOTONIC) >= start + Duration::from_millis(2 * at as u64),
             "too early"

@@ -20,11 +20,7 @@ fn new_dir(name: &str) {
 }
 
 fn set_core_limit(bytes: u64) {
-    let limit = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: libc::RLIM_INFINITY,
-    };
-    ok(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) });
+    ok(setrlimit(libc::RLIMIT_CORE, bytes, libc::RLIM_INFINITY));
 }
 
 /// Whether a child that does this and then gets `SIGQUIT` leaves a core file.
@@ -32,12 +28,12 @@ fn dumps(body: impl FnOnce()) -> bool {
     let pid = child(|| {
         forget_the_runtime();
         body();
-        unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
-        ok(unsafe { libc::raise(libc::SIGQUIT) });
+        default_signal(libc::SIGQUIT);
+        raise(libc::SIGQUIT);
         0
     });
     let mut status = 0;
-    assert_eq!(ok(unsafe { libc::waitpid(pid, &raw mut status, 0) }), pid);
+    assert_eq!(ok(waitpid(pid, &mut status, 0)), pid);
     assert!(libc::WIFSIGNALED(status));
     assert_eq!(libc::WTERMSIG(status), libc::SIGQUIT);
     libc::WCOREDUMP(status)
@@ -104,7 +100,7 @@ impl Core {
 fn core_file_has_threads_and_memory() {
     new_dir("threads");
     let page = map(8192);
-    unsafe { std::slice::from_raw_parts_mut(page.add(100), 5).copy_from_slice(b"hello") };
+    poke_all(page as usize + 100, b"hello");
     assert!(dumps(|| {
         set_core_limit(libc::RLIM_INFINITY);
         for _ in 0..3 {
@@ -145,7 +141,7 @@ fn core_needs_to_be_allowed() {
     new_dir("dumpable");
     assert!(!dumps(|| {
         set_core_limit(libc::RLIM_INFINITY);
-        ok(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) });
+        ok(prctl(libc::PR_SET_DUMPABLE, 0));
     }));
     assert!(!std::path::Path::new("core").exists());
     // What is no file is not replaced.
@@ -178,7 +174,7 @@ fn core_pattern_gives_the_name() {
         let (read, write) = pipe();
         let dumped = dumps(|| {
             set_core_limit(libc::RLIM_INFINITY);
-            put(write, &unsafe { libc::getpid() }.to_ne_bytes());
+            put(write, &getpid().to_ne_bytes());
         });
         let bytes = get(read, 4);
         pid += i32::from_ne_bytes(bytes.try_into().expect("four bytes"));
@@ -198,12 +194,10 @@ fn core_filter_and_dontdump() {
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_SHARED | libc::MAP_ANONYMOUS,
     );
-    unsafe {
-        *kept = 7;
-        *hidden = 8;
-        *shared = 9;
+    for (at, value) in [(kept, 7), (hidden, 8), (shared, 9)] {
+        poke(at as usize, value);
     }
-    ok(unsafe { libc::madvise(hidden.cast(), 8192, libc::MADV_DONTDUMP) });
+    ok(madvise(hidden as usize, 8192, libc::MADV_DONTDUMP));
     assert!(dumps(|| {
         let filter = "/proc/self/coredump_filter";
         assert_eq!(

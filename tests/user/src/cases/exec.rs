@@ -33,19 +33,17 @@ pub fn helper(words: &[&str]) -> ExitCode {
             ExitCode::SUCCESS
         }
         ["random"] => {
-            let at = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const [u8; 16];
-            println!("{:?}", unsafe { *at });
+            let at = getauxval(libc::AT_RANDOM) as usize;
+            println!("{:?}", peek_all(at, 16));
             ExitCode::SUCCESS
         }
         ["open-files"] => {
-            let open = |fd: &i32| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0;
-            println!("{:?}", (3..64).filter(open).collect::<Vec<_>>());
+            let open = (3..64).filter(|fd| is_open(*fd));
+            println!("{:?}", open.collect::<Vec<_>>());
             ExitCode::SUCCESS
         }
         ["ids"] => {
-            println!("{} {}", unsafe { libc::getuid() }, unsafe {
-                libc::geteuid()
-            });
+            println!("{} {}", getuid(), geteuid());
             ExitCode::SUCCESS
         }
         ["chain", left] => {
@@ -87,12 +85,9 @@ fn executable(path: &str, contents: &[u8]) {
 
 /// The error of executing a file.
 fn error_of(path: &str) -> i32 {
-    let path = c(path);
-    let args = [path.as_ptr(), std::ptr::null()];
-    let end = end_of(|| {
-        unsafe { libc::execve(path.as_ptr(), args.as_ptr(), args[1..].as_ptr()) };
-        unsafe { libc::_exit(errno()) };
-    });
+    let end = wait(child(|| match execve(path, &[path]) {
+        Err(error) => error,
+    }));
     match end {
         Ended::Exit(error) => error,
         Ended::Signal(signal) => -signal,
@@ -110,7 +105,7 @@ fn arguments_and_environment() {
 }
 
 fn auxiliary_vector() {
-    let value = |kind| unsafe { libc::getauxval(kind) };
+    let value = |kind| getauxval(kind);
     assert_eq!(value(libc::AT_PAGESZ), 4096);
     assert_eq!(value(libc::AT_CLKTCK), 100);
     assert_eq!(
@@ -124,9 +119,8 @@ fn auxiliary_vector() {
     assert_eq!(value(libc::AT_PHENT), 56);
     assert!(value(libc::AT_PHNUM) > 1 && value(libc::AT_PHDR) != 0 && value(libc::AT_ENTRY) != 0);
     let text = |at: u64| {
-        unsafe { std::ffi::CStr::from_ptr(at as *const libc::c_char) }
-            .to_string_lossy()
-            .into_owned()
+        let bytes = (at as usize..).map(peek).take_while(|byte| *byte != 0);
+        String::from_utf8(bytes.collect()).expect("text")
     };
     assert_eq!(text(value(libc::AT_PLATFORM)), "x86_64");
     assert!(text(value(libc::AT_EXECFN)).ends_with("usertests"));
@@ -219,10 +213,8 @@ fn corrupt_headers() {
         copy[at] ^= 0xff;
         executable("f", &copy);
         let pid = child(|| {
-            let path = c("f");
-            let args = [path.as_ptr(), std::ptr::null()];
-            unsafe { libc::alarm(2) };
-            unsafe { libc::execve(path.as_ptr(), args.as_ptr(), args[1..].as_ptr()) };
+            alarm(2);
+            ignore(execve("f", &["f"]));
             1
         });
         wait(pid);
@@ -271,7 +263,7 @@ fn close_on_exec() {
     let kept = ok(open("/dev/null", libc::O_RDONLY));
     let closed = ok(open("/dev/null", libc::O_RDONLY | libc::O_CLOEXEC));
     let later = ok(open("/dev/null", libc::O_RDONLY));
-    ok(unsafe { libc::fcntl(later, libc::F_SETFD, libc::FD_CLOEXEC) });
+    ok(fcntl(later, libc::F_SETFD, libc::FD_CLOEXEC));
     let text = output(me().arg("open-files"));
     assert!(text.contains(&kept.to_string()), "{text}");
     assert!(
@@ -302,7 +294,7 @@ fn busy_program() {
 
 fn exec_ends_other_threads() {
     let pid = child(|| {
-        let me = unsafe { libc::getpid() };
+        let me = getpid();
         for _ in 0..3 {
             std::thread::spawn(|| {
                 loop {
@@ -334,7 +326,7 @@ fn set_user_id() {
             output(Command::new("./p").args(["helper", "ids"])),
             "1000 0"
         );
-        ok(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
+        ok(prctl(libc::PR_SET_NO_NEW_PRIVS, 1));
         assert_eq!(
             output(Command::new("./p").args(["helper", "ids"])),
             "1000 1000"
@@ -344,11 +336,7 @@ fn set_user_id() {
 
 fn exec_by_descriptor() {
     let fd = ok(open("/bin/busybox", libc::O_RDONLY));
-    let args = [c("echo"), c("through")];
-    let args = [args[0].as_ptr(), args[1].as_ptr(), std::ptr::null()];
-    let end = end_of(|| {
-        unsafe { libc::fexecve(fd, args.as_ptr(), args[2..].as_ptr()) };
-    });
+    let end = end_of(|| ignore(fexecve(fd, &["echo", "through"])));
     assert_eq!(end, Ended::Exit(0));
     let path = c("");
     let args = [fd as usize, path.as_ptr() as usize, 0, 0, 0];
@@ -367,11 +355,9 @@ fn long_chains_of_exec() {
 
 fn empty_argument_list() {
     // Linux gives the program one empty argument.
-    let path = c("/bin/busybox");
-    let none = [std::ptr::null::<libc::c_char>()];
-    let end = end_of(|| {
-        unsafe { libc::execve(path.as_ptr(), none.as_ptr(), none.as_ptr()) };
-        unsafe { libc::_exit(99) };
-    });
+    let end = wait(child(|| {
+        ignore(execve("/bin/busybox", &[]));
+        99
+    }));
     assert_eq!(end, Ended::Exit(127));
 }

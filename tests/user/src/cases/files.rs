@@ -75,22 +75,13 @@ fn raw_error<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
         .expect("from the system")
 }
 
-fn mkdir(path: &str) {
-    ok(unsafe { libc::mkdir(c(path).as_ptr(), 0o755) });
-}
-
+#[track_caller]
 fn stat(path: &str) -> libc::stat {
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::lstat(c(path).as_ptr(), &raw mut stat) });
-    stat
+    ok(lstat(path))
 }
 
-fn chmod(path: &str, mode: u32) {
-    ok(unsafe { libc::chmod(c(path).as_ptr(), mode) });
-}
-
-fn seek(fd: i32, offset: i64, whence: i32) -> i64 {
-    unsafe { libc::lseek(fd, offset, whence) }
+fn seek(fd: i32, offset: i64, whence: i32) -> Result<i64> {
+    lseek(fd, offset, whence)
 }
 
 fn open_flags() {
@@ -102,7 +93,7 @@ fn open_flags() {
     ok(open("f", O_WRONLY | libc::O_TRUNC));
     assert_eq!(stat("f").st_size, 0);
     let fd = ok(open("f", O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK));
-    let flags = ok(unsafe { libc::fcntl(fd, libc::F_GETFL) });
+    let flags = ok(fcntl(fd, libc::F_GETFL, 0));
     assert_eq!(
         flags & (libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK),
         O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK
@@ -134,8 +125,8 @@ fn open_errors() {
     fails(open("dangling", O_WRONLY | O_CREAT | O_EXCL), libc::EEXIST);
     ok(open("dangling", O_WRONLY | O_CREAT));
     assert!(path_exists("nowhere"));
-    fails(unsafe { libc::close(999) }, libc::EBADF);
-    fails(unsafe { libc::close(-1) }, libc::EBADF);
+    fails(try_close(999), libc::EBADF);
+    fails(try_close(-1), libc::EBADF);
 }
 
 fn name_lengths() {
@@ -156,8 +147,8 @@ fn name_lengths() {
 
 fn deep_paths() {
     for _ in 0..300 {
-        mkdir("directory-with-a-name");
-        ok(unsafe { libc::chdir(c("directory-with-a-name").as_ptr()) });
+        ok(mkdir("directory-with-a-name", 0o755));
+        ok(chdir("directory-with-a-name"));
     }
     // getcwd of more than PATH_MAX has an error of its own.
     let mut buffer = vec![0_u8; 10_000];
@@ -167,8 +158,8 @@ fn deep_paths() {
     );
     assert_eq!(error, Err(libc::ENAMETOOLONG));
     for _ in 0..300 {
-        ok(unsafe { libc::chdir(c("..").as_ptr()) });
-        ok(unsafe { libc::rmdir(c("directory-with-a-name").as_ptr()) });
+        ok(chdir(".."));
+        ok(rmdir("directory-with-a-name"));
     }
     assert_eq!(
         call(libc::SYS_getcwd, &[buffer.as_mut_ptr() as usize, 2]),
@@ -179,38 +170,29 @@ fn deep_paths() {
 fn path_only_descriptors() {
     file("f", b"x");
     let fd = ok(open("f", libc::O_PATH));
-    let mut byte = 0_u8;
-    fails(
-        unsafe { libc::read(fd, (&raw mut byte).cast(), 1) },
-        libc::EBADF,
-    );
+    fails(read(fd, &mut [0]), libc::EBADF);
     assert_eq!(
         call(libc::SYS_fchmod, &[fd as usize, 0o600]),
         Err(libc::EBADF)
     );
-    let mut info: libc::stat = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::fstat(fd, &raw mut info) });
-    assert_eq!(info.st_size, 1);
+    assert_eq!(ok(fstat(fd)).st_size, 1);
     std::os::unix::fs::symlink("f", "l").expect("the directory is writable");
     let link = ok(open("l", libc::O_PATH | libc::O_NOFOLLOW));
-    ok(unsafe { libc::fstat(link, &raw mut info) });
-    assert_eq!(info.st_mode & libc::S_IFMT, libc::S_IFLNK);
+    assert_eq!(ok(fstat(link)).st_mode & libc::S_IFMT, libc::S_IFLNK);
 }
 
 fn temporary_files() {
-    let fd = ok(unsafe { libc::open(c(".").as_ptr(), libc::O_TMPFILE | O_RDWR, 0o600) });
+    let fd = ok(open_mode(".", libc::O_TMPFILE | O_RDWR, 0o600));
     put(fd, b"hidden");
     assert_eq!(std::fs::read_dir(".").expect("it can be read").count(), 0);
-    let from = c(&format!("/proc/self/fd/{fd}"));
-    ok(unsafe {
-        libc::linkat(
-            AT_FDCWD,
-            from.as_ptr(),
-            AT_FDCWD,
-            c("named").as_ptr(),
-            libc::AT_SYMLINK_FOLLOW,
-        )
-    });
+    let from = format!("/proc/self/fd/{fd}");
+    ok(linkat(
+        AT_FDCWD,
+        &from,
+        AT_FDCWD,
+        "named",
+        libc::AT_SYMLINK_FOLLOW,
+    ));
     assert_eq!(
         std::fs::read("named").expect("it has a name now"),
         b"hidden"
@@ -219,74 +201,46 @@ fn temporary_files() {
 
 fn offsets() {
     let fd = file("f", b"0123456789");
-    assert_eq!(seek(fd, 3, libc::SEEK_SET), 3);
+    assert_eq!(ok(seek(fd, 3, libc::SEEK_SET)), 3);
     assert_eq!(get(fd, 2), b"34");
-    assert_eq!(seek(fd, -1, libc::SEEK_CUR), 4);
-    assert_eq!(seek(fd, -2, libc::SEEK_END), 8);
+    assert_eq!(ok(seek(fd, -1, libc::SEEK_CUR)), 4);
+    assert_eq!(ok(seek(fd, -2, libc::SEEK_END)), 8);
     assert_eq!(get(fd, 10), b"89");
     assert_eq!(get(fd, 10), b"");
     fails(seek(fd, -1, libc::SEEK_SET), libc::EINVAL);
     fails(seek(fd, 0, 99), libc::EINVAL);
-    assert_eq!(seek(fd, 1 << 40, libc::SEEK_SET), 1 << 40);
+    assert_eq!(ok(seek(fd, 1 << 40, libc::SEEK_SET)), 1 << 40);
     assert_eq!(get(fd, 1), b"");
 }
 
 fn positioned_io() {
     let fd = file("f", b"0123456789");
     let mut data = [0_u8; 4];
-    assert_eq!(
-        ok(unsafe { libc::pread(fd, data.as_mut_ptr().cast(), 4, 6) }),
-        4
-    );
+    assert_eq!(ok(pread(fd, &mut data[..4], 6)), 4);
     assert_eq!(&data, b"6789");
-    assert_eq!(
-        ok(unsafe { libc::pwrite(fd, c"XY".as_ptr().cast(), 2, 12) }),
-        2
-    );
+    assert_eq!(ok(pwrite(fd, b"XY", 12)), 2);
     assert_eq!(get(fd, 100), b"0123456789\0\0XY");
-    fails(
-        unsafe { libc::pread(fd, data.as_mut_ptr().cast(), 4, -1) },
-        libc::EINVAL,
-    );
-    fails(
-        unsafe { libc::pwrite(fd, data.as_ptr().cast(), 4, -1) },
-        libc::EINVAL,
-    );
+    fails(pread(fd, &mut data[..4], -1), libc::EINVAL);
+    fails(pwrite(fd, &data[..4], -1), libc::EINVAL);
 }
 
 fn vectored_io() {
     let fd = file("f", b"");
-    let part = |text: &'static [u8]| libc::iovec {
-        iov_base: text.as_ptr() as *mut _,
-        iov_len: text.len(),
-    };
-    let parts = [part(b"one"), part(b""), part(b"two")];
-    assert_eq!(ok(unsafe { libc::writev(fd, parts.as_ptr(), 3) }), 6);
-    seek(fd, 0, libc::SEEK_SET);
+    let parts: [&[u8]; 3] = [b"one", b"", b"two"];
+    assert_eq!(ok(writev(fd, &parts.map(piece_of))), 6);
+    ok(seek(fd, 0, libc::SEEK_SET));
     let (mut a, mut b) = ([0_u8; 2], [0_u8; 10]);
-    let into = [
-        libc::iovec {
-            iov_base: a.as_mut_ptr().cast(),
-            iov_len: 2,
-        },
-        libc::iovec {
-            iov_base: b.as_mut_ptr().cast(),
-            iov_len: 10,
-        },
-    ];
-    assert_eq!(ok(unsafe { libc::readv(fd, into.as_ptr(), 2) }), 6);
+    let into = [piece_into(&mut a), piece_into(&mut b)];
+    assert_eq!(ok(readv(fd, &into)), 6);
     assert_eq!((&a, &b[..4]), (b"on", &b"etwo"[..]));
-    fails(unsafe { libc::readv(fd, into.as_ptr(), -1) }, libc::EINVAL);
-    fails(
-        unsafe { libc::readv(fd, into.as_ptr(), 1025) },
-        libc::EINVAL,
-    );
-    let huge = [libc::iovec {
-        iov_base: a.as_mut_ptr().cast(),
-        iov_len: usize::MAX,
-    }];
-    fails(unsafe { libc::writev(fd, huge.as_ptr(), 1) }, libc::EINVAL);
-    assert_eq!(ok(unsafe { libc::preadv(fd, into.as_ptr(), 1, 3) }), 2);
+    for count in [usize::MAX, 1025] {
+        let args = [fd as usize, into.as_ptr() as usize, count];
+        assert_eq!(call(libc::SYS_readv, &args), Err(libc::EINVAL));
+    }
+    let mut huge = piece_into(&mut a);
+    huge.iov_len = usize::MAX;
+    fails(writev(fd, &[huge]), libc::EINVAL);
+    assert_eq!(ok(preadv(fd, &into[..1], 3)), 2);
     assert_eq!(&a, b"tw");
 }
 
@@ -294,112 +248,91 @@ fn append_goes_to_the_end() {
     file("f", b"start");
     let fd = ok(open("f", O_RDWR | libc::O_APPEND));
     let other = ok(open("f", O_WRONLY));
-    seek(fd, 0, libc::SEEK_SET);
+    ok(seek(fd, 0, libc::SEEK_SET));
     put(fd, b"-end");
     put(other, b"S");
     assert_eq!(std::fs::read("f").expect("it is there"), b"Start-end");
-    assert_eq!(seek(fd, 0, libc::SEEK_CUR), 9);
+    assert_eq!(ok(seek(fd, 0, libc::SEEK_CUR)), 9);
 }
 
 fn holes_and_truncation() {
     let fd = file("f", b"abc");
-    ok(unsafe { libc::ftruncate(fd, 10_000) });
+    ok(ftruncate(fd, 10_000));
     let data = std::fs::read("f").expect("it is there");
     assert!(
         data.len() == 10_000
             && data.starts_with(b"abc\0")
             && data[3..].iter().all(|byte| *byte == 0)
     );
-    ok(unsafe { libc::ftruncate(fd, 2) });
-    ok(unsafe { libc::ftruncate(fd, 5) });
+    ok(ftruncate(fd, 2));
+    ok(ftruncate(fd, 5));
     assert_eq!(std::fs::read("f").expect("it is there"), b"ab\0\0\0");
-    fails(unsafe { libc::ftruncate(fd, -1) }, libc::EINVAL);
+    fails(ftruncate(fd, -1), libc::EINVAL);
     let reader = ok(open("f", O_RDONLY));
-    fails(unsafe { libc::ftruncate(reader, 0) }, libc::EINVAL);
-    fails(unsafe { libc::truncate(c(".").as_ptr(), 0) }, libc::EISDIR);
-    fails(unsafe { libc::truncate(c("no").as_ptr(), 0) }, libc::ENOENT);
+    fails(ftruncate(reader, 0), libc::EINVAL);
+    fails(truncate(".", 0), libc::EISDIR);
+    fails(truncate("no", 0), libc::ENOENT);
 }
 
 fn seek_data_and_hole() {
     let fd = file("f", b"abc");
-    ok(unsafe { libc::ftruncate(fd, 1 << 20) });
-    ok(unsafe { libc::pwrite(fd, c"x".as_ptr().cast(), 1, 512 * 1024) });
-    assert_eq!(seek(fd, 0, libc::SEEK_DATA), 0);
-    let hole = seek(fd, 0, libc::SEEK_HOLE);
+    ok(ftruncate(fd, 1 << 20));
+    ok(pwrite(fd, b"x", 512 * 1024));
+    assert_eq!(ok(seek(fd, 0, libc::SEEK_DATA)), 0);
+    let hole = ok(seek(fd, 0, libc::SEEK_HOLE));
     assert!((3..=512 * 1024).contains(&hole), "{hole}");
-    assert_eq!(seek(fd, hole, libc::SEEK_DATA), 512 * 1024);
+    assert_eq!(ok(seek(fd, hole, libc::SEEK_DATA)), 512 * 1024);
     fails(seek(fd, 2 << 20, libc::SEEK_DATA), libc::ENXIO);
     assert_eq!(stat("f").st_blocks, 16);
 }
 
 fn descriptors_are_duplicated() {
     let fd = file("f", b"abcdef");
-    let copy = ok(unsafe { libc::dup(fd) });
+    let copy = ok(dup(fd));
     assert_eq!(get(copy, 2), b"ab");
     assert_eq!(get(fd, 2), b"cd");
-    assert_eq!(ok(unsafe { libc::dup2(fd, 50) }), 50);
-    assert_eq!(ok(unsafe { libc::dup2(fd, fd) }), fd);
-    fails(unsafe { libc::dup3(fd, fd, 0) }, libc::EINVAL);
-    fails(unsafe { libc::dup2(999, 5) }, libc::EBADF);
-    fails(unsafe { libc::dup3(fd, 60, 0x1) }, libc::EINVAL);
-    let high = ok(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 100) });
+    assert_eq!(ok(dup2(fd, 50)), 50);
+    assert_eq!(ok(dup2(fd, fd)), fd);
+    fails(dup3(fd, fd, 0), libc::EINVAL);
+    fails(dup2(999, 5), libc::EBADF);
+    fails(dup3(fd, 60, 0x1), libc::EINVAL);
+    let high = ok(fcntl(fd, libc::F_DUPFD_CLOEXEC, 100));
     assert_eq!(high, 100);
-    assert_eq!(
-        ok(unsafe { libc::fcntl(high, libc::F_GETFD) }),
-        libc::FD_CLOEXEC
-    );
-    assert_eq!(
-        ok(unsafe { libc::fcntl(ok(libc::dup(high)), libc::F_GETFD) }),
-        0
-    );
-    fails(unsafe { libc::fcntl(fd, libc::F_DUPFD, -1) }, libc::EINVAL);
-    fails(
-        unsafe { libc::fcntl(fd, libc::F_DUPFD, 1 << 30) },
-        libc::EINVAL,
-    );
+    assert_eq!(ok(fcntl(high, libc::F_GETFD, 0)), libc::FD_CLOEXEC);
+    assert_eq!(ok(fcntl(ok(dup(high)), libc::F_GETFD, 0)), 0);
+    fails(fcntl(fd, libc::F_DUPFD, -1), libc::EINVAL);
+    fails(fcntl(fd, libc::F_DUPFD, 1 << 30), libc::EINVAL);
 }
 
 fn full_descriptor_table() {
-    let limit = libc::rlimit {
-        rlim_cur: 64,
-        rlim_max: 64,
-    };
-    ok(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) });
-    while unsafe { libc::dup(0) } >= 0 {}
+    limit(libc::RLIMIT_NOFILE, 64);
+    while dup(0).is_ok() {}
     fails(open("/dev/null", O_RDONLY), libc::EMFILE);
     let mut ends = [0; 2];
-    fails(unsafe { libc::pipe(ends.as_mut_ptr()) }, libc::EMFILE);
-    fails(
-        unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) },
-        libc::EMFILE,
-    );
-    fails(unsafe { libc::eventfd(0, 0) }, libc::EMFILE);
+    fails(pipe2(&mut ends, 0), libc::EMFILE);
+    fails(socket(libc::AF_UNIX, libc::SOCK_STREAM, 0), libc::EMFILE);
+    fails(eventfd(0, 0), libc::EMFILE);
     close(40);
     assert_eq!(ok(open("/dev/null", O_RDONLY)), 40);
 }
 
 fn close_range_closes() {
     for fd in 20..30 {
-        ok(unsafe { libc::dup2(0, fd) });
+        ok(dup2(0, fd));
     }
     assert_eq!(call(libc::SYS_close_range, &[22, 27, 0]), Ok(0));
-    let open: Vec<i32> = (20..30)
-        .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0)
-        .collect();
+    let open: Vec<i32> = (20..30).filter(|fd| is_open(*fd)).collect();
     assert_eq!(open, [20, 21, 28, 29]);
     assert_eq!(
         call(libc::SYS_close_range, &[28, usize::MAX >> 32, 4]),
         Ok(0)
     );
-    assert_eq!(
-        ok(unsafe { libc::fcntl(28, libc::F_GETFD) }),
-        libc::FD_CLOEXEC
-    );
+    assert_eq!(ok(fcntl(28, libc::F_GETFD, 0)), libc::FD_CLOEXEC);
     assert_eq!(call(libc::SYS_close_range, &[5, 4, 0]), Err(libc::EINVAL));
 }
 
 fn directories_list_everything() {
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     for i in 0..700 {
         file(&format!("d/file-number-{i}"), b"");
         // Closed at once, or the table would be full.
@@ -438,11 +371,11 @@ fn directories_list_everything() {
     for entry in std::fs::read_dir("d").expect("it can be read") {
         std::fs::remove_file(entry.expect("an entry").path()).expect("it is there");
     }
-    ok(unsafe { libc::rmdir(c("d").as_ptr()) });
+    ok(rmdir("d"));
 }
 
 fn directory_seeks() {
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     for name in ["d/a", "d/b", "d/c"] {
         file(name, b"");
     }
@@ -457,7 +390,7 @@ fn directory_seeks() {
     let len = list(&mut data).expect("it can be read");
     assert!(len > 5 * 19);
     assert_eq!(list(&mut data), Ok(0));
-    assert_eq!(seek(fd, 0, libc::SEEK_SET), 0);
+    assert_eq!(ok(seek(fd, 0, libc::SEEK_SET)), 0);
     assert_eq!(list(&mut data), Ok(len));
     // `.` and `..` come with the right inode numbers.
     let inode = u64::from_ne_bytes(data[..8].try_into().expect("eight bytes"));
@@ -470,10 +403,10 @@ fn rename_replaces() {
     let inode = stat("a").st_ino;
     std::fs::rename("a", "b").expect("it replaces");
     assert!(!path_exists("a") && stat("b").st_ino == inode);
-    mkdir("d");
-    mkdir("e");
+    ok(mkdir("d", 0o755));
+    ok(mkdir("e", 0o755));
     std::fs::rename("d", "e").expect("it replaces an empty directory");
-    mkdir("g");
+    ok(mkdir("g", 0o755));
     std::fs::rename("e", "g/h").expect("it moves");
     assert!(path_exists("g/h") && !path_exists("e"));
     assert_eq!(stat("g").st_nlink, 3);
@@ -505,14 +438,14 @@ fn rename_flags() {
     assert_eq!(rename("a", "c", libc::RENAME_EXCHANGE), Err(libc::ENOENT));
     assert_eq!(rename("a", "c", libc::RENAME_NOREPLACE), Ok(0));
     assert_eq!(rename("b", "c", 3), Err(libc::EINVAL));
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     assert_eq!(rename("d", "b", libc::RENAME_EXCHANGE), Ok(0));
     assert!(std::fs::metadata("b").expect("it is there").is_dir());
 }
 
 fn rename_errors() {
-    mkdir("d");
-    mkdir("e");
+    ok(mkdir("d", 0o755));
+    ok(mkdir("e", 0o755));
     std::fs::write("e/f", "").expect("the directory is writable");
     std::fs::write("f", "").expect("the directory is writable");
     assert_eq!(raw_error(std::fs::rename("d", "e")), libc::ENOTEMPTY);
@@ -533,20 +466,20 @@ fn links_count() {
         (2, stat("g").st_ino)
     );
     assert_eq!(raw_error(std::fs::hard_link("f", "g")), libc::EEXIST);
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     assert_eq!(raw_error(std::fs::hard_link("d", "e")), libc::EPERM);
     assert_eq!(raw_error(std::fs::hard_link("no", "e")), libc::ENOENT);
     assert_eq!(
         raw_error(std::fs::hard_link("f", "/dev/shm/e")),
         libc::EXDEV
     );
-    mkdir("d/e");
+    ok(mkdir("d/e", 0o755));
     assert_eq!(stat("d").st_nlink, 3);
     std::fs::remove_file("f").expect("it is there");
     assert_eq!(stat("g").st_nlink, 1);
     // A link to a symbolic link links the link.
     std::os::unix::fs::symlink("nowhere", "s").expect("the directory is writable");
-    ok(unsafe { libc::linkat(AT_FDCWD, c("s").as_ptr(), AT_FDCWD, c("t").as_ptr(), 0) });
+    ok(linkat(AT_FDCWD, "s", AT_FDCWD, "t", 0));
     assert_eq!(stat("t").st_mode & libc::S_IFMT, libc::S_IFLNK);
 }
 
@@ -554,21 +487,16 @@ fn unlinked_files_live_on() {
     let fd = file("f", b"still here");
     std::fs::remove_file("f").expect("it is there");
     assert_eq!(get(fd, 100), b"still here");
-    let mut info: libc::stat = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::fstat(fd, &raw mut info) });
-    assert_eq!(info.st_nlink, 0);
+    assert_eq!(ok(fstat(fd)).st_nlink, 0);
     assert_eq!(raw_error(std::fs::remove_file("f")), libc::ENOENT);
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     assert_eq!(raw_error(std::fs::remove_file("d")), libc::EISDIR);
     assert_eq!(raw_error(std::fs::remove_dir("d/.")), libc::EINVAL);
     file("g", b"");
     assert_eq!(raw_error(std::fs::remove_dir("g")), libc::ENOTDIR);
     let dir = ok(open("d", O_RDONLY));
     std::fs::remove_dir("d").expect("it is empty");
-    fails(
-        unsafe { libc::openat(dir, c("x").as_ptr(), O_WRONLY | O_CREAT, 0o644) },
-        libc::ENOENT,
-    );
+    fails(openat(dir, "x", O_WRONLY | O_CREAT, 0o644), libc::ENOENT);
 }
 
 fn symbolic_links() {
@@ -580,10 +508,7 @@ fn symbolic_links() {
     );
     assert_eq!(stat("l").st_size, 6);
     let mut buffer = [0_u8; 3];
-    assert_eq!(
-        ok(unsafe { libc::readlink(c("l").as_ptr(), buffer.as_mut_ptr().cast(), 3) }),
-        3
-    );
+    assert_eq!(ok(readlink("l", &mut buffer[..3])), 3);
     assert_eq!(&buffer, b"tar");
     file("f", b"");
     assert_eq!(raw_error(std::fs::read_link("f")), libc::EINVAL);
@@ -599,7 +524,7 @@ fn symbolic_links() {
     }
     ok(open("s40", O_RDONLY));
     fails(open("s41", O_RDONLY), libc::ELOOP);
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     symlink("d", "dl").expect("the directory is writable");
     file("dl/x", b"");
     assert!(path_exists("d/x"));
@@ -607,100 +532,85 @@ fn symbolic_links() {
 
 fn permissions_are_checked() {
     file("f", b"x");
-    chmod("f", 0o600);
+    ok(chmod("f", 0o600));
     file("r", b"x");
-    chmod("r", 0o644);
-    chmod(".", 0o755);
+    ok(chmod("r", 0o644));
+    ok(chmod(".", 0o755));
     in_child(|| {
         become_user();
         fails(open("f", O_RDONLY), libc::EACCES);
         ok(open("r", O_RDONLY));
         fails(open("r", O_RDWR), libc::EACCES);
         fails(open("new", O_WRONLY | O_CREAT), libc::EACCES);
-        fails(unsafe { libc::unlink(c("r").as_ptr()) }, libc::EACCES);
-        fails(unsafe { libc::chmod(c("r").as_ptr(), 0o777) }, libc::EPERM);
+        fails(unlink("r"), libc::EACCES);
+        fails(chmod("r", 0o777), libc::EPERM);
+        fails(chown("r", 1000, 1000), libc::EPERM);
+        fails(truncate("r", 0), libc::EACCES);
+        fails(utimensat(AT_FDCWD, "r", None, 0), libc::EACCES);
         fails(
-            unsafe { libc::chown(c("r").as_ptr(), 1000, 1000) },
-            libc::EPERM,
-        );
-        fails(unsafe { libc::truncate(c("r").as_ptr(), 0) }, libc::EACCES);
-        fails(
-            unsafe { libc::utimensat(AT_FDCWD, c("r").as_ptr(), std::ptr::null(), 0) },
-            libc::EACCES,
-        );
-        fails(
-            unsafe {
-                libc::mknod(
-                    c("/tmp/dev").as_ptr(),
-                    libc::S_IFCHR | 0o666,
-                    libc::makedev(1, 3),
-                )
-            },
+            mknod("/tmp/dev", libc::S_IFCHR | 0o666, libc::makedev(1, 3)),
             libc::EPERM,
         );
     });
-    chmod("f", 0o000);
+    ok(chmod("f", 0o000));
     ok(open("f", O_RDWR)); // root may
 }
 
 fn directory_permissions() {
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     file("d/f", b"x");
     in_child(|| {
-        chmod("d", 0o711);
+        ok(chmod("d", 0o711));
         become_user();
         ok(open("d/f", O_RDONLY));
         fails(open("d", O_RDONLY), libc::EACCES);
     });
     in_child(|| {
-        chmod("d", 0o744);
+        ok(chmod("d", 0o744));
         become_user();
         fails(open("d/f", O_RDONLY), libc::EACCES);
         ok(open("d", O_RDONLY));
-        fails(unsafe { libc::chdir(c("d").as_ptr()) }, libc::EACCES);
+        fails(chdir("d"), libc::EACCES);
     });
 }
 
 fn sticky_directories() {
-    mkdir("d");
-    chmod("d", 0o1777);
+    ok(mkdir("d", 0o755));
+    ok(chmod("d", 0o1777));
     file("d/root", b"");
     in_child(|| {
         become_user();
-        fails(unsafe { libc::unlink(c("d/root").as_ptr()) }, libc::EPERM);
-        fails(
-            unsafe { libc::rename(c("d/root").as_ptr(), c("d/x").as_ptr()) },
-            libc::EPERM,
-        );
+        fails(unlink("d/root"), libc::EPERM);
+        fails(rename("d/root", "d/x"), libc::EPERM);
         file("d/mine", b"");
-        ok(unsafe { libc::unlink(c("d/mine").as_ptr()) });
+        ok(unlink("d/mine"));
     });
 }
 
 fn group_permissions() {
     file("f", b"x");
-    ok(unsafe { libc::chown(c("f").as_ptr(), 0, 77) });
-    chmod("f", 0o640);
+    ok(chown("f", 0, 77));
+    ok(chmod("f", 0o640));
     in_child(|| {
-        ok(unsafe { libc::setgroups(1, [77].as_ptr()) });
-        ok(unsafe { libc::setresgid(1000, 1000, 1000) });
-        ok(unsafe { libc::setresuid(1000, 1000, 1000) });
+        ok(setgroups(&[77]));
+        ok(setresgid(1000, 1000, 1000));
+        ok(setresuid(1000, 1000, 1000));
         ok(open("f", O_RDONLY));
         fails(open("f", O_WRONLY), libc::EACCES);
     });
     // The owner's bits count for the owner, even if they give less.
-    ok(unsafe { libc::chown(c("f").as_ptr(), 1000, 77) });
-    chmod("f", 0o066);
+    ok(chown("f", 1000, 77));
+    ok(chmod("f", 0o066));
     in_child(|| {
         become_user();
         fails(open("f", O_RDONLY), libc::EACCES);
     });
     // A set-group-id directory hands its group on.
-    mkdir("d");
-    ok(unsafe { libc::chown(c("d").as_ptr(), 0, 88) });
-    chmod("d", 0o2755);
+    ok(mkdir("d", 0o755));
+    ok(chown("d", 0, 88));
+    ok(chmod("d", 0o2755));
     file("d/f", b"");
-    mkdir("d/e");
+    ok(mkdir("d/e", 0o755));
     assert_eq!(
         (
             stat("d/f").st_gid,
@@ -714,35 +624,35 @@ fn group_permissions() {
 fn mode_bits_change() {
     file("f", b"");
     for mode in [0o000, 0o777, 0o4711, 0o2755, 0o1644] {
-        chmod("f", mode);
+        ok(chmod("f", mode));
         assert_eq!(stat("f").st_mode & 0o7777, mode);
     }
     let fd = ok(open("f", O_RDONLY));
-    ok(unsafe { libc::fchmod(fd, 0o612) });
+    ok(fchmod(fd, 0o612));
     assert_eq!(stat("f").st_mode, libc::S_IFREG | 0o612);
 }
 
 fn umask_applies() {
-    assert_eq!(unsafe { libc::umask(0o027) }, 0o022);
-    ok(unsafe { libc::open(c("f").as_ptr(), O_CREAT | O_WRONLY, 0o777) });
-    ok(unsafe { libc::mkdir(c("d").as_ptr(), 0o777) });
-    ok(unsafe { libc::mkfifo(c("p").as_ptr(), 0o666) });
+    assert_eq!(umask(0o027), 0o022);
+    ok(open_mode("f", O_CREAT | O_WRONLY, 0o777));
+    ok(mkdir("d", 0o777));
+    ok(mkfifo("p", 0o666));
     let bits = |path| stat(path).st_mode & 0o777;
     assert_eq!((bits("f"), bits("d"), bits("p")), (0o750, 0o750, 0o640));
-    in_child(|| assert_eq!(unsafe { libc::umask(0) }, 0o027));
-    assert_eq!(unsafe { libc::umask(0) }, 0o027);
+    in_child(|| assert_eq!(umask(0), 0o027));
+    assert_eq!(umask(0), 0o027);
 }
 
 fn ownership_clears_set_id() {
     file("f", b"");
-    ok(unsafe { libc::chown(c("f").as_ptr(), 1000, 1000) });
-    chmod("f", 0o6755);
-    ok(unsafe { libc::chown(c("f").as_ptr(), 1000, 1000) });
+    ok(chown("f", 1000, 1000));
+    ok(chmod("f", 0o6755));
+    ok(chown("f", 1000, 1000));
     assert_eq!(stat("f").st_mode & 0o7777, 0o755);
-    ok(unsafe { libc::chown(c("f").as_ptr(), u32::MAX, 5) });
+    ok(chown("f", u32::MAX, 5));
     assert_eq!((stat("f").st_uid, stat("f").st_gid), (1000, 5));
     // Writing by somebody else clears them as well.
-    chmod("f", 0o6777);
+    ok(chmod("f", 0o6777));
     in_child(|| {
         become_user();
         put(ok(open("f", O_WRONLY)), b"x");
@@ -762,7 +672,7 @@ fn times_are_kept() {
             tv_nsec: 999_999_999,
         },
     ];
-    ok(unsafe { libc::utimensat(AT_FDCWD, c("f").as_ptr(), times.as_ptr(), 0) });
+    ok(utimensat(AT_FDCWD, "f", Some(&times), 0));
     let info = stat("f");
     assert_eq!(
         (
@@ -783,16 +693,13 @@ fn times_are_kept() {
             tv_nsec: libc::UTIME_NOW,
         },
     ];
-    ok(unsafe { libc::utimensat(AT_FDCWD, c("f").as_ptr(), omit.as_ptr(), 0) });
+    ok(utimensat(AT_FDCWD, "f", Some(&omit), 0));
     assert!(stat("f").st_atime == 1000 && stat("f").st_mtime > 1_700_000_000);
     let wrong = [libc::timespec {
         tv_sec: 0,
         tv_nsec: 1_000_000_000,
     }; 2];
-    fails(
-        unsafe { libc::utimensat(AT_FDCWD, c("f").as_ptr(), wrong.as_ptr(), 0) },
-        libc::EINVAL,
-    );
+    fails(utimensat(AT_FDCWD, "f", Some(&wrong), 0), libc::EINVAL);
     // Writing moves the times of content and change, a new entry those of the directory.
     let before = stat("f");
     sleep_ms(30);
@@ -816,16 +723,7 @@ fn times_are_kept() {
 
 fn statx_fills() {
     file("f", b"hello");
-    let mut info: libc::statx = unsafe { std::mem::zeroed() };
-    ok(unsafe {
-        libc::statx(
-            AT_FDCWD,
-            c("f").as_ptr(),
-            0,
-            libc::STATX_BASIC_STATS,
-            &raw mut info,
-        )
-    });
+    let info = ok(statx(AT_FDCWD, "f", 0, libc::STATX_BASIC_STATS));
     assert_eq!(
         info.stx_mask & libc::STATX_BASIC_STATS,
         libc::STATX_BASIC_STATS
@@ -836,38 +734,16 @@ fn statx_fills() {
     );
     assert_eq!(info.stx_ino, stat("f").st_ino);
     let fd = ok(open("f", O_RDONLY));
-    ok(unsafe {
-        libc::statx(
-            fd,
-            c("").as_ptr(),
-            libc::AT_EMPTY_PATH,
-            libc::STATX_ALL,
-            &raw mut info,
-        )
-    });
+    let info = ok(statx(fd, "", libc::AT_EMPTY_PATH, libc::STATX_ALL));
     assert_eq!(info.stx_size, 5);
-    fails(
-        unsafe {
-            libc::statx(
-                AT_FDCWD,
-                c("f").as_ptr(),
-                0x100_0000,
-                libc::STATX_ALL,
-                &raw mut info,
-            )
-        },
-        libc::EINVAL,
-    );
-    fails(
-        unsafe { libc::statx(AT_FDCWD, c("").as_ptr(), 0, libc::STATX_ALL, &raw mut info) },
-        libc::ENOENT,
-    );
+    let all = libc::STATX_ALL;
+    fails(statx(AT_FDCWD, "f", 0x100_0000, all), libc::EINVAL);
+    fails(statx(AT_FDCWD, "", 0, all), libc::ENOENT);
 }
 
 fn statfs_knows() {
     let kind = |path: &str| {
-        let mut info: libc::statfs = unsafe { std::mem::zeroed() };
-        ok(unsafe { libc::statfs(c(path).as_ptr(), &raw mut info) });
+        let info = ok(statfs(path));
         assert!(info.f_bsize > 0 && info.f_namelen == 255);
         info.f_type as i64
     };
@@ -875,25 +751,21 @@ fn statfs_knows() {
     assert_eq!(kind("/dev/shm"), 0x0102_1994);
     assert_eq!(kind("/dev/pts"), 0x1cd1);
     assert_eq!(kind("/sys"), 0x6265_6572);
-    let mut info: libc::statfs = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::statfs(c("/dev/shm").as_ptr(), &raw mut info) });
+    let info = ok(statfs("/dev/shm"));
     assert!(info.f_blocks > 0 && info.f_bfree <= info.f_blocks && info.f_files > 0);
-    fails(
-        unsafe { libc::statfs(c("no").as_ptr(), &raw mut info) },
-        libc::ENOENT,
-    );
+    fails(statfs("no"), libc::ENOENT);
 }
 
 fn working_directory() {
     let home = std::env::current_dir().expect("there is one");
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     std::env::set_current_dir("d").expect("it is there");
     assert_eq!(
         std::env::current_dir().expect("there is one"),
         home.join("d")
     );
     let up = ok(open("..", O_RDONLY));
-    ok(unsafe { libc::fchdir(up) });
+    ok(fchdir(up));
     assert_eq!(std::env::current_dir().expect("there is one"), home);
     std::env::set_current_dir("d").expect("it is there");
     std::fs::rename("../d", "../e").expect("it is there");
@@ -904,16 +776,10 @@ fn working_directory() {
     std::fs::remove_dir("../e").expect("it is empty");
     assert_eq!(raw_error(std::env::current_dir()), libc::ENOENT);
     fails(open("f", O_WRONLY | O_CREAT), libc::ENOENT);
-    fails(
-        unsafe { libc::chdir(c("/etc/passwd").as_ptr()) },
-        libc::ENOTDIR,
-    );
-    fails(
-        unsafe { libc::fchdir(file("/tmp/plain-file", b"")) },
-        libc::ENOTDIR,
-    );
+    fails(chdir("/etc/passwd"), libc::ENOTDIR);
+    fails(fchdir(file("/tmp/plain-file", b"")), libc::ENOTDIR);
     std::fs::remove_file("/tmp/plain-file").expect("it is there");
-    ok(unsafe { libc::chdir(c("/../..").as_ptr()) });
+    ok(chdir("/../.."));
     assert_eq!(
         std::env::current_dir().expect("there is one"),
         std::path::Path::new("/")
@@ -921,44 +787,35 @@ fn working_directory() {
 }
 
 fn relative_to_a_directory() {
-    mkdir("d");
+    ok(mkdir("d", 0o755));
     let dir = ok(open("d", O_RDONLY));
-    ok(unsafe { libc::openat(dir, c("f").as_ptr(), O_CREAT | O_WRONLY, 0o644) });
-    ok(unsafe { libc::mkdirat(dir, c("e").as_ptr(), 0o755) });
-    ok(unsafe { libc::symlinkat(c("f").as_ptr(), dir, c("l").as_ptr()) });
-    ok(unsafe { libc::renameat(dir, c("f").as_ptr(), dir, c("g").as_ptr()) });
-    ok(unsafe { libc::faccessat(dir, c("g").as_ptr(), libc::R_OK, 0) });
-    ok(unsafe { libc::unlinkat(dir, c("g").as_ptr(), 0) });
-    fails(
-        unsafe { libc::unlinkat(dir, c("e").as_ptr(), 0) },
-        libc::EISDIR,
-    );
-    ok(unsafe { libc::unlinkat(dir, c("e").as_ptr(), libc::AT_REMOVEDIR) });
+    ok(openat(dir, "f", O_CREAT | O_WRONLY, 0o644));
+    ok(mkdirat(dir, "e", 0o755));
+    ok(symlinkat("f", dir, "l"));
+    ok(renameat(dir, "f", dir, "g"));
+    ok(faccessat(dir, "g", libc::R_OK, 0));
+    ok(unlinkat(dir, "g", 0));
+    fails(unlinkat(dir, "e", 0), libc::EISDIR);
+    ok(unlinkat(dir, "e", libc::AT_REMOVEDIR));
     let plain = file("plain", b"");
-    fails(
-        unsafe { libc::openat(plain, c("x").as_ptr(), O_RDONLY) },
-        libc::ENOTDIR,
-    );
-    fails(
-        unsafe { libc::openat(999, c("x").as_ptr(), O_RDONLY) },
-        libc::EBADF,
-    );
-    ok(unsafe { libc::openat(999, c("/etc/passwd").as_ptr(), O_RDONLY) });
+    fails(openat(plain, "x", O_RDONLY, 0), libc::ENOTDIR);
+    fails(openat(999, "x", O_RDONLY, 0), libc::EBADF);
+    ok(openat(999, "/etc/passwd", O_RDONLY, 0));
 }
 
-fn lock(fd: i32, command: i32, kind: i32, start: i64, len: i64) -> (i32, libc::flock) {
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+fn lock(fd: i32, command: i32, kind: i32, start: i64, len: i64) -> (Result, libc::flock) {
+    let mut lock: libc::flock = zeroed();
     lock.l_type = kind as i16;
     lock.l_start = start;
     lock.l_len = len;
-    let result = unsafe { libc::fcntl(fd, command, &raw mut lock) };
+    let result = fcntl_lock(fd, command, &mut lock);
     (result, lock)
 }
 
 fn record_locks() {
     let fd = file("f", &[0; 100]);
     ok(lock(fd, libc::F_SETLK, libc::F_WRLCK, 10, 10).0);
-    let me = unsafe { libc::getpid() };
+    let me = getpid();
     in_child(|| {
         fails(
             lock(fd, libc::F_SETLK, libc::F_RDLCK, 15, 1).0,
@@ -1039,7 +896,7 @@ fn open_file_locks() {
         lock(b, libc::F_OFD_SETLK, libc::F_RDLCK, 0, 0).0,
         libc::EAGAIN,
     );
-    let copy = ok(unsafe { libc::dup(a) });
+    let copy = ok(dup(a));
     close(copy);
     fails(
         lock(b, libc::F_OFD_SETLK, libc::F_RDLCK, 0, 0).0,
@@ -1053,49 +910,34 @@ fn flock_locks() {
     let a = file("f", b"");
     let b = ok(open("f", O_RDWR));
     let now = libc::LOCK_NB;
-    ok(unsafe { libc::flock(a, libc::LOCK_SH) });
-    ok(unsafe { libc::flock(b, libc::LOCK_SH | now) });
-    fails(
-        unsafe { libc::flock(b, libc::LOCK_EX | now) },
-        libc::EWOULDBLOCK,
-    );
-    ok(unsafe { libc::flock(a, libc::LOCK_UN) });
-    ok(unsafe { libc::flock(b, libc::LOCK_EX | now) });
-    fails(
-        unsafe { libc::flock(a, libc::LOCK_SH | now) },
-        libc::EWOULDBLOCK,
-    );
+    ok(flock(a, libc::LOCK_SH));
+    ok(flock(b, libc::LOCK_SH | now));
+    fails(flock(b, libc::LOCK_EX | now), libc::EWOULDBLOCK);
+    ok(flock(a, libc::LOCK_UN));
+    ok(flock(b, libc::LOCK_EX | now));
+    fails(flock(a, libc::LOCK_SH | now), libc::EWOULDBLOCK);
     // A forked child has the same open file, and with it the lock.
     in_child(|| {
-        ok(unsafe { libc::flock(b, libc::LOCK_UN) });
+        ok(flock(b, libc::LOCK_UN));
     });
-    ok(unsafe { libc::flock(a, libc::LOCK_EX | now) });
-    fails(unsafe { libc::flock(a, 0) }, libc::EINVAL);
-    fails(unsafe { libc::flock(999, libc::LOCK_SH) }, libc::EBADF);
+    ok(flock(a, libc::LOCK_EX | now));
+    fails(flock(a, 0), libc::EINVAL);
+    fails(flock(999, libc::LOCK_SH), libc::EBADF);
 }
 
 fn sendfile_copies() {
     let from = file("a", b"0123456789");
     let to = file("b", b"");
     let mut offset = 2_i64;
-    assert_eq!(
-        ok(unsafe { libc::sendfile(to, from, &raw mut offset, 4) }),
-        4
-    );
-    assert_eq!((offset, seek(from, 0, libc::SEEK_CUR)), (6, 0));
-    assert_eq!(
-        ok(unsafe { libc::sendfile(to, from, std::ptr::null_mut(), 100) }),
-        10
-    );
+    assert_eq!(ok(sendfile(to, from, Some(&mut offset), 4)), 4);
+    assert_eq!((offset, ok(seek(from, 0, libc::SEEK_CUR))), (6, 0));
+    assert_eq!(ok(sendfile(to, from, None, 100)), 10);
     assert_eq!(std::fs::read("b").expect("it is there"), b"23450123456789");
     let (_reader, writer) = pipe();
     offset = 0;
-    assert_eq!(
-        ok(unsafe { libc::sendfile(writer, from, &raw mut offset, 3) }),
-        3
-    );
+    assert_eq!(ok(sendfile(writer, from, Some(&mut offset), 3)), 3);
     fails(
-        unsafe { libc::sendfile(ok(open("b", O_RDONLY)), from, std::ptr::null_mut(), 1) },
+        sendfile(ok(open("b", O_RDONLY)), from, None, 1),
         libc::EBADF,
     );
 }
@@ -1104,73 +946,56 @@ fn copy_file_range_copies() {
     let from = file("a", b"0123456789");
     let to = file("b", b"xxxxxxxxxxxx");
     let (mut at, mut into) = (3_i64, 1_i64);
-    let copy = |at: *mut i64, into: *mut i64, len| unsafe {
-        libc::copy_file_range(from, at, to, into, len, 0)
-    };
-    assert_eq!(ok(copy(&raw mut at, &raw mut into, 4)), 4);
+    let copy = |at: &mut i64, into: &mut i64| copy_file_range(from, Some(at), to, Some(into), 4, 0);
+    assert_eq!(ok(copy(&mut at, &mut into)), 4);
     assert_eq!((at, into), (7, 5));
     assert_eq!(std::fs::read("b").expect("it is there"), b"x3456xxxxxxx");
     at = 100;
-    assert_eq!(ok(copy(&raw mut at, &raw mut into, 4)), 0);
-    fails(
-        unsafe {
-            libc::copy_file_range(from, std::ptr::null_mut(), to, std::ptr::null_mut(), 1, 1)
-        },
-        libc::EINVAL,
-    );
+    assert_eq!(ok(copy(&mut at, &mut into)), 0);
+    fails(copy_file_range(from, None, to, None, 1, 1), libc::EINVAL);
     let mut same = 2_i64;
     at = 0;
     fails(
-        unsafe { libc::copy_file_range(from, &raw mut at, from, &raw mut same, 5, 0) },
+        copy_file_range(from, Some(&mut at), from, Some(&mut same), 5, 0),
         libc::EINVAL,
     );
 }
 
 fn allocate_and_punch() {
     let fd = file("f", b"abc");
-    ok(unsafe { libc::fallocate(fd, 0, 0, 10_000) });
+    ok(fallocate(fd, 0, 0, 10_000));
     assert_eq!(stat("f").st_size, 10_000);
-    ok(unsafe { libc::fallocate(fd, libc::FALLOC_FL_KEEP_SIZE, 0, 20_000) });
+    ok(fallocate(fd, libc::FALLOC_FL_KEEP_SIZE, 0, 20_000));
     assert_eq!(stat("f").st_size, 10_000);
-    ok(unsafe {
-        libc::fallocate(
-            fd,
-            libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
-            0,
-            2,
-        )
-    });
+    ok(fallocate(
+        fd,
+        libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+        0,
+        2,
+    ));
     assert_eq!(&get(fd, 3), b"\0\0c");
-    fails(unsafe { libc::fallocate(fd, 0, -1, 10) }, libc::EINVAL);
-    fails(unsafe { libc::fallocate(fd, 0, 0, 0) }, libc::EINVAL);
-    fails(unsafe { libc::fallocate(pipe().1, 0, 0, 1) }, libc::ESPIPE);
+    fails(fallocate(fd, 0, -1, 10), libc::EINVAL);
+    fails(fallocate(fd, 0, 0, 0), libc::EINVAL);
+    fails(fallocate(pipe().1, 0, 0, 1), libc::ESPIPE);
 }
 
 fn memory_files() {
-    let fd = ok(unsafe { libc::memfd_create(c("name").as_ptr(), libc::MFD_ALLOW_SEALING) });
+    let fd = ok(memfd_create("name", libc::MFD_ALLOW_SEALING));
     put(fd, b"in memory");
     let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).expect("procfs");
     assert_eq!(link, std::path::Path::new("/memfd:name (deleted)"));
-    ok(unsafe {
-        libc::fcntl(
-            fd,
-            libc::F_ADD_SEALS,
-            libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK,
-        )
-    });
-    fails(
-        unsafe { libc::write(fd, c"x".as_ptr().cast(), 1) },
-        libc::EPERM,
-    );
-    fails(unsafe { libc::ftruncate(fd, 1) }, libc::EPERM);
+    ok(fcntl(
+        fd,
+        libc::F_ADD_SEALS,
+        libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK,
+    ));
+    fails(write(fd, b"x"), libc::EPERM);
+    fails(ftruncate(fd, 1), libc::EPERM);
     assert_eq!(
-        ok(unsafe { libc::fcntl(fd, libc::F_GET_SEALS) }),
+        ok(fcntl(fd, libc::F_GET_SEALS, 0)),
         libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK
     );
-    fails(
-        unsafe { libc::memfd_create(c("x").as_ptr(), 0x8000_0000) },
-        libc::EINVAL,
-    );
+    fails(memfd_create("x", 0x8000_0000), libc::EINVAL);
 }
 
 fn device_files() {
@@ -1179,68 +1004,30 @@ fn device_files() {
     assert_eq!(get(null, 10), b"");
     assert_eq!(get(ok(open("/dev/zero", O_RDONLY)), 5), [0; 5]);
     let full = ok(open("/dev/full", O_RDWR));
-    fails(
-        unsafe { libc::write(full, c"x".as_ptr().cast(), 1) },
-        libc::ENOSPC,
-    );
+    fails(write(full, b"x"), libc::ENOSPC);
     assert_eq!(get(full, 2), [0; 2]);
     let rdev = stat("/dev/null").st_rdev;
     assert_eq!((libc::major(rdev), libc::minor(rdev)), (1, 3));
-    ok(unsafe { libc::mknod(c("n").as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(1, 5)) });
+    ok(mknod("n", libc::S_IFCHR | 0o666, libc::makedev(1, 5)));
     assert_eq!(get(ok(open("n", O_RDONLY)), 3), [0; 3]);
-    ok(unsafe {
-        libc::mknod(
-            c("none").as_ptr(),
-            libc::S_IFCHR | 0o666,
-            libc::makedev(250, 77),
-        )
-    });
+    ok(mknod("none", libc::S_IFCHR | 0o666, libc::makedev(250, 77)));
     fails(open("none", O_RDONLY), libc::ENXIO);
-    fails(
-        unsafe { libc::mknod(c("n").as_ptr(), libc::S_IFREG | 0o644, 0) },
-        libc::EEXIST,
-    );
-    fails(
-        unsafe { libc::mknod(c("x").as_ptr(), libc::S_IFDIR | 0o644, 0) },
-        libc::EPERM,
-    );
-    fails(unsafe { libc::ioctl(null, libc::TCGETS, 8) }, libc::ENOTTY);
+    fails(mknod("n", libc::S_IFREG | 0o644, 0), libc::EEXIST);
+    fails(mknod("x", libc::S_IFDIR | 0o644, 0), libc::EPERM);
+    fails(ioctl(null, libc::TCGETS, 8), libc::ENOTTY);
 }
 
 fn read_directory_as_file() {
     let fd = ok(open(".", O_RDONLY));
-    let mut byte = 0_u8;
-    fails(
-        unsafe { libc::read(fd, (&raw mut byte).cast(), 1) },
-        libc::EISDIR,
-    );
-    fails(
-        unsafe { libc::write(fd, (&raw const byte).cast(), 1) },
-        libc::EBADF,
-    );
-}
-
-fn mount(from: &str, to: &str, kind: &str, flags: u64, data: &str) -> i32 {
-    unsafe {
-        libc::mount(
-            c(from).as_ptr(),
-            c(to).as_ptr(),
-            c(kind).as_ptr(),
-            flags,
-            c(data).as_ptr().cast(),
-        )
-    }
-}
-
-fn umount(path: &str) -> i32 {
-    unsafe { libc::umount(c(path).as_ptr()) }
+    fails(read(fd, &mut [0]), libc::EISDIR);
+    fails(write(fd, b"x"), libc::EBADF);
 }
 
 fn mounts_nest() {
-    mkdir("m");
+    ok(mkdir("m", 0o755));
     ok(mount("first", "m", "tmpfs", 0, ""));
     close(file("m/one", b""));
-    mkdir("m/n");
+    ok(mkdir("m/n", 0o755));
     ok(mount("second", "m/n", "tmpfs", 0, "mode=700"));
     assert_eq!(stat("m/n").st_mode & 0o777, 0o700);
     assert_ne!(stat("m").st_dev, stat("m/n").st_dev);
@@ -1253,15 +1040,15 @@ fn mounts_nest() {
     ok(umount("m/n"));
     let fd = ok(open("m/one", O_RDONLY));
     fails(umount("m"), libc::EBUSY);
-    ok(unsafe { libc::umount2(c("m").as_ptr(), libc::MNT_DETACH) });
+    ok(umount2("m", libc::MNT_DETACH));
     assert!(!path_exists("m/one"));
     assert_eq!(get(fd, 1), b"");
-    fails(unsafe { libc::rmdir(c("/proc").as_ptr()) }, libc::EBUSY);
+    fails(rmdir("/proc"), libc::EBUSY);
 }
 
 fn bind_mounts() {
-    mkdir("a");
-    mkdir("b");
+    ok(mkdir("a", 0o755));
+    ok(mkdir("b", 0o755));
     file("a/f", b"bound");
     ok(mount("a", "b", "", libc::MS_BIND, ""));
     assert_eq!(std::fs::read("b/f").expect("it shows"), b"bound");
@@ -1271,13 +1058,13 @@ fn bind_mounts() {
     file("target", b"");
     ok(mount("plain", "target", "", libc::MS_BIND, ""));
     assert_eq!(std::fs::read("target").expect("it shows"), b"plain");
-    fails(unsafe { libc::unlink(c("target").as_ptr()) }, libc::EBUSY);
+    fails(unlink("target"), libc::EBUSY);
     ok(umount("target"));
     fails(mount("a", "plain", "", libc::MS_BIND, ""), libc::ENOTDIR);
 }
 
 fn read_only_mounts() {
-    mkdir("m");
+    ok(mkdir("m", 0o755));
     ok(mount("t", "m", "tmpfs", 0, ""));
     file("m/f", b"x");
     close_from(3);
@@ -1290,14 +1077,8 @@ fn read_only_mounts() {
     ));
     fails(open("m/f", O_WRONLY), libc::EROFS);
     fails(open("m/new", O_WRONLY | O_CREAT), libc::EROFS);
-    fails(
-        unsafe { libc::mkdir(c("m/d").as_ptr(), 0o755) },
-        libc::EROFS,
-    );
-    fails(
-        unsafe { libc::chmod(c("m/f").as_ptr(), 0o600) },
-        libc::EROFS,
-    );
+    fails(mkdir("m/d", 0o755), libc::EROFS);
+    fails(chmod("m/f", 0o600), libc::EROFS);
     assert_eq!(raw_error(std::fs::rename("m/f", "m/g")), libc::EROFS);
     ok(open("m/f", O_RDONLY));
     close_from(3);
@@ -1308,7 +1089,7 @@ fn read_only_mounts() {
 }
 
 fn mount_errors() {
-    mkdir("m");
+    ok(mkdir("m", 0o755));
     file("f", b"");
     fails(mount("t", "m", "nosuchfs", 0, ""), libc::ENODEV);
     fails(mount("t", "none", "tmpfs", 0, ""), libc::ENOENT);
@@ -1322,12 +1103,12 @@ fn mount_errors() {
 }
 
 fn chroot_confines() {
-    mkdir("r");
-    mkdir("r/d");
+    ok(mkdir("r", 0o755));
+    ok(mkdir("r/d", 0o755));
     file("r/inside", b"");
     in_child(|| {
-        ok(unsafe { libc::chroot(c("r").as_ptr()) });
-        ok(unsafe { libc::chdir(c("/d").as_ptr()) });
+        ok(chroot("r"));
+        ok(chdir("/d"));
         ok(open("/inside", O_RDONLY));
         ok(open("../../../../inside", O_RDONLY));
         fails(open("/etc/passwd", O_RDONLY), libc::ENOENT);
@@ -1338,51 +1119,29 @@ fn chroot_confines() {
             std::path::Path::new("/d")
         );
     });
-    fails(
-        unsafe { libc::chroot(c("r/inside").as_ptr()) },
-        libc::ENOTDIR,
-    );
-    fails(unsafe { libc::chroot(c("r/none").as_ptr()) }, libc::ENOENT);
+    fails(chroot("r/inside"), libc::ENOTDIR);
+    fails(chroot("r/none"), libc::ENOENT);
 }
 
 fn extended_attributes() {
-    ok(unsafe { libc::chdir(c("/dev/shm").as_ptr()) });
-    let path = c("attributes");
+    ok(chdir("/dev/shm"));
+    let path = "attributes";
     file("attributes", b"");
-    let name = c("trusted.a");
-    let set = |flags| unsafe {
-        libc::setxattr(
-            path.as_ptr(),
-            name.as_ptr(),
-            c"value".as_ptr().cast(),
-            5,
-            flags,
-        )
-    };
+    let name = "trusted.a";
+    let set = |flags| setxattr(path, name, b"value", flags);
     ok(set(0));
     fails(set(libc::XATTR_CREATE), libc::EEXIST);
     let mut buffer = [0_u8; 100];
-    let get = |name: &str, len| unsafe {
-        libc::getxattr(
-            path.as_ptr(),
-            c(name).as_ptr(),
-            buffer.as_mut_ptr().cast(),
-            len,
-        )
-    };
-    let mut get = get;
+    let mut get = |name: &str, len: usize| getxattr(path, name, &mut buffer[..len]);
     assert_eq!(ok(get("trusted.a", 0)), 5);
     fails(get("trusted.a", 3), libc::ERANGE);
     assert_eq!(ok(get("trusted.a", 100)), 5);
     fails(get("trusted.b", 100), libc::ENODATA);
     fails(get("nonsense", 100), libc::EOPNOTSUPP);
     assert_eq!(&buffer[..5], b"value");
-    ok(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) });
-    fails(
-        unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) },
-        libc::ENODATA,
-    );
-    ok(unsafe { libc::unlink(path.as_ptr()) });
+    ok(removexattr(path, name));
+    fails(removexattr(path, name), libc::ENODATA);
+    ok(unlink(path));
 }
 
 fn many_files() {
@@ -1407,47 +1166,41 @@ fn big_file() {
     for _ in 0..20 {
         put(fd, &block);
     }
-    seek(fd, 0, libc::SEEK_SET);
-    let mut read = vec![0_u8; 1 << 20];
+    ok(seek(fd, 0, libc::SEEK_SET));
+    let mut copy = vec![0_u8; 1 << 20];
     for _ in 0..20 {
-        assert_eq!(
-            ok(unsafe { libc::read(fd, read.as_mut_ptr().cast(), read.len()) }),
-            1 << 20
-        );
-        assert!(read == block);
+        assert_eq!(ok(read(fd, &mut copy)), 1 << 20);
+        assert!(copy == block);
     }
 }
 
 fn access_uses_real_ids() {
     file("f", b"");
-    chmod("f", 0o600);
-    chmod(".", 0o755);
+    ok(chmod("f", 0o600));
+    ok(chmod(".", 0o755));
     in_child(|| {
-        ok(unsafe { libc::setresuid(1000, 0, 0) });
-        let access = |mode| unsafe { libc::access(c("f").as_ptr(), mode) };
+        ok(setresuid(1000, 0, 0));
+        let access = |mode| access("f", mode);
         fails(access(libc::R_OK), libc::EACCES);
         ok(access(libc::F_OK));
         ok(open("f", O_RDONLY));
-        ok(unsafe { libc::faccessat(AT_FDCWD, c("f").as_ptr(), libc::R_OK, libc::AT_EACCESS) });
+        ok(faccessat(AT_FDCWD, "f", libc::R_OK, libc::AT_EACCESS));
     });
-    fails(
-        unsafe { libc::access(c("f").as_ptr(), libc::X_OK) },
-        libc::EACCES,
-    );
-    fails(unsafe { libc::access(c("f").as_ptr(), 0x80) }, libc::EINVAL);
+    fails(access("f", libc::X_OK), libc::EACCES);
+    fails(access("f", 0x80), libc::EINVAL);
 }
 
 fn fchmodat_and_fchownat() {
     file("f", b"");
     std::os::unix::fs::symlink("f", "l").expect("the directory is writable");
-    ok(unsafe { libc::fchownat(AT_FDCWD, c("l").as_ptr(), 5, 6, libc::AT_SYMLINK_NOFOLLOW) });
+    ok(fchownat(AT_FDCWD, "l", 5, 6, libc::AT_SYMLINK_NOFOLLOW));
     assert_eq!((stat("l").st_uid, stat("f").st_uid), (5, 0));
-    ok(unsafe { libc::fchownat(AT_FDCWD, c("l").as_ptr(), 7, 8, 0) });
+    ok(fchownat(AT_FDCWD, "l", 7, 8, 0));
     assert_eq!((stat("f").st_uid, stat("f").st_gid), (7, 8));
-    ok(unsafe { libc::fchmodat(AT_FDCWD, c("l").as_ptr(), 0o601, 0) });
+    ok(fchmodat(AT_FDCWD, "l", 0o601));
     assert_eq!(stat("f").st_mode & 0o777, 0o601);
     let fd = ok(open("f", O_RDONLY));
-    ok(unsafe { libc::fchownat(fd, c("").as_ptr(), 9, 9, libc::AT_EMPTY_PATH) });
+    ok(fchownat(fd, "", 9, 9, libc::AT_EMPTY_PATH));
     assert_eq!(stat("f").st_uid, 9);
 }
 
@@ -1473,13 +1226,14 @@ fn proc_fd_links() {
 
 fn fcntl_errors() {
     let fd = file("f", b"");
-    fails(unsafe { libc::fcntl(fd, 9999) }, libc::EINVAL);
-    fails(unsafe { libc::fcntl(999, libc::F_GETFL) }, libc::EBADF);
-    let flags = ok(unsafe { libc::fcntl(fd, libc::F_GETFL) });
+    fails(fcntl(fd, 9999, 0), libc::EINVAL);
+    fails(fcntl(999, libc::F_GETFL, 0), libc::EBADF);
+    let flags = ok(fcntl(fd, libc::F_GETFL, 0));
     // The access mode and the flags of creation cannot be changed.
-    ok(unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_WRONLY | libc::O_APPEND | O_CREAT) });
-    assert_eq!(
-        ok(unsafe { libc::fcntl(fd, libc::F_GETFL) }),
-        flags | libc::O_APPEND
-    );
+    ok(fcntl(
+        fd,
+        libc::F_SETFL,
+        libc::O_WRONLY | libc::O_APPEND | O_CREAT,
+    ));
+    assert_eq!(ok(fcntl(fd, libc::F_GETFL, 0)), flags | libc::O_APPEND);
 }

@@ -2,6 +2,8 @@
 
 use super::cases;
 use crate::sys::*;
+use std::arch::asm;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 cases![
     fork_bomb_under_a_limit,
@@ -25,28 +27,32 @@ cases![
 fn fork_bomb_under_a_limit() {
     in_child(|| {
         become_user();
-        let limit = libc::rlimit {
-            rlim_cur: 30,
-            rlim_max: 30,
-        };
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) });
+        limit(libc::RLIMIT_NPROC, 30);
         let mut children = Vec::new();
-        loop {
-            match unsafe { libc::fork() } {
-                -1 => break,
-                0 => loop {
-                    sleep_ms(1000);
-                },
-                pid => children.push(pid),
+        let error = loop {
+            match try_fork() {
+                Ok(0) => sleep_for_ever(),
+                Ok(pid) => children.push(pid),
+                Err(error) => break error,
             }
             assert!(children.len() < 100, "the limit does not hold");
-        }
-        assert_eq!(errno(), libc::EAGAIN);
+        };
+        assert_eq!(error, libc::EAGAIN);
         for pid in children {
-            ok(unsafe { libc::kill(pid, libc::SIGKILL) });
+            ok(kill(pid, libc::SIGKILL));
             wait(pid);
         }
     });
+}
+
+/// How a child ends that executes these instructions.
+macro_rules! end_by {
+    ($($asm:tt)*) => {
+        end_of(|| {
+            // SAFETY: what the instructions spoil is the child's, which they or its exit end.
+            unsafe { asm!($($asm)*) }
+        })
+    };
 }
 
 fn wild_registers() {
@@ -58,7 +64,7 @@ fn wild_registers() {
         0xffff_ffff_8010_0000,
         usize::MAX,
     ] {
-        let end = end_of(|| unsafe { std::arch::asm!("jmp {}", in(reg) target) });
+        let end = end_by!("jmp {}", in(reg) target);
         assert_eq!(end, Ended::Signal(libc::SIGSEGV), "{target:#x}");
     }
 }
@@ -72,9 +78,9 @@ fn wild_stack_pointer() {
         usize::MAX - 7,
     ] {
         // A push dies; a system call does not need the stack.
-        let end = end_of(|| unsafe {
-            std::arch::asm!("mov rsp, {}", "mov eax, 39", "syscall", "push rax", in(reg) target, options(noreturn));
-        });
+        let end = end_by!(
+            "mov rsp, {}", "mov eax, 39", "syscall", "push rax", in(reg) target, options(noreturn)
+        );
         assert!(
             matches!(end, Ended::Signal(libc::SIGSEGV | libc::SIGBUS)),
             "{target:#x}: {end:?}"
@@ -89,43 +95,38 @@ fn signal_frame_forged() {
     });
     assert!(matches!(end, Ended::Signal(_)), "{end:?}");
     for target in [0_usize, 0x1000, 0xffff_8880_0000_1000] {
-        let end = end_of(|| unsafe {
-            std::arch::asm!("mov rsp, {}", "mov eax, 15", "syscall", in(reg) target, options(noreturn));
-        });
+        let end =
+            end_by!("mov rsp, {}", "mov eax, 15", "syscall", in(reg) target, options(noreturn));
         assert_eq!(end, Ended::Signal(libc::SIGSEGV));
     }
 }
 
 fn signal_frame_forged_everywhere() {
     // A handler that spoils its own frame: whatever it puts there, only the process may suffer.
-    extern "C" fn spoil(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-        let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-        let which = WHICH.load(std::sync::atomic::Ordering::Relaxed);
+    fn spoil(_: i32, _: &libc::siginfo_t, context: &mut libc::ucontext_t) {
+        let which = WHICH.load(Relaxed);
         let wild = [
-            i64::MIN,
-            -1,
+            u64::MAX,
+            1 << 63,
             0,
             0x7fff_ffff_ffff_f000,
-            0xffff_8880_0000_0000_u64 as i64,
+            0xffff_8880_0000_0000,
         ][which % 5];
-        // Behind the 23 registers lies the pointer to the floating-point state.
-        let words = (&raw mut context.uc_mcontext).cast::<[i64; 24]>();
+        let words = context_words(context);
         match which / 5 {
-            word @ 0..24 => unsafe { (*words)[word] = wild },
-            _ => unsafe { ((*words)[23] as *mut u8).write_bytes(0xff, 512) },
+            word @ 0..24 => words[word] = wild,
+            // Behind the 23 registers lies the pointer to the floating-point state.
+            _ => poke_all(words[23] as usize, &[0xff; 512]),
         }
     }
-    static WHICH: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    static WHICH: AtomicUsize = AtomicUsize::new(0);
     for which in 0..5 * 25 {
-        WHICH.store(which, std::sync::atomic::Ordering::Relaxed);
+        WHICH.store(which, Relaxed);
         let end = end_of(|| {
-            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-            action.sa_sigaction = spoil as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO;
-            ok(unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) });
-            unsafe { libc::alarm(2) };
-            ok(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) });
-            unsafe { libc::_exit(0) };
+            handle_with(libc::SIGUSR1, spoil, 0, &[]);
+            alarm(2);
+            raise(libc::SIGUSR1);
+            exit(0);
         });
         ignore(end);
     }
@@ -133,15 +134,15 @@ fn signal_frame_forged_everywhere() {
 }
 
 fn segment_registers() {
-    use std::arch::asm;
     for selector in [0x08_u16, 0x10, 0x18, 0x40, 0xfff8] {
-        let end = end_of(|| unsafe { asm!("mov ds, {0:x}", in(reg) selector) });
+        let end = end_by!("mov ds, {0:x}", in(reg) selector);
         assert_eq!(end, Ended::Signal(libc::SIGSEGV), "{selector:#x}");
     }
     // A null selector is allowed in ds and es, and survives system calls.
     in_child(|| {
+        // SAFETY: 64-bit code does not use what these registers hold.
         unsafe { asm!("mov ds, {0:x}", "mov es, {0:x}", in(reg) 0_u16) };
-        let _ = unsafe { libc::getpid() };
+        ignore(getpid());
     });
     assert_eq!(
         call(libc::SYS_arch_prctl, &[0x1002, 0xffff_8880_0000_0000]),
@@ -155,18 +156,25 @@ fn segment_registers() {
 }
 
 fn flags_register() {
-    use std::arch::asm;
     // Direction, alignment check and nested task set: system calls and faults still work.
-    in_child(|| unsafe {
-        asm!("std", "mov eax, 39", "syscall", "cld", out("rax") _, out("rcx") _, out("r11") _);
-        asm!("pushfq", "or qword ptr [rsp], 0x40000", "popfq", "mov eax, 39", "syscall",
-             "pushfq", "and qword ptr [rsp], ~0x40000", "popfq", out("rax") _, out("rcx") _, out("r11") _);
-        asm!("pushfq", "or qword ptr [rsp], 0x4000", "popfq", "mov eax, 39", "syscall",
-             "pushfq", "and qword ptr [rsp], ~0x4000", "popfq", out("rax") _, out("rcx") _, out("r11") _);
+    in_child(|| {
+        // SAFETY: sets the flag around a call of getpid, and leaves it as it was.
+        unsafe {
+            asm!("std", "mov eax, 39", "syscall", "cld", out("rax") _, out("rcx") _, out("r11") _);
+        }
+        // SAFETY: as above.
+        unsafe {
+            asm!("pushfq", "or qword ptr [rsp], 0x40000", "popfq", "mov eax, 39", "syscall",
+                 "pushfq", "and qword ptr [rsp], ~0x40000", "popfq", out("rax") _, out("rcx") _, out("r11") _);
+        }
+        // SAFETY: as above.
+        unsafe {
+            asm!("pushfq", "or qword ptr [rsp], 0x4000", "popfq", "mov eax, 39", "syscall",
+                 "pushfq", "and qword ptr [rsp], ~0x4000", "popfq", out("rax") _, out("rcx") _, out("r11") _);
+        }
     });
     // The trap flag traps.
-    let end =
-        end_of(|| unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop") });
+    let end = end_by!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop");
     assert_eq!(end, Ended::Signal(libc::SIGTRAP));
 }
 
@@ -203,55 +211,38 @@ fn huge_lengths_everywhere() {
 }
 
 fn many_open_files() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    ok(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) });
-    limit.rlim_cur = limit.rlim_max;
-    ok(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) });
-    let mut count = 0;
-    while count < 3000 && unsafe { libc::dup(0) } >= 0 {
-        count += 1;
-    }
+    let (_, most) = ok(getrlimit(libc::RLIMIT_NOFILE));
+    limit(libc::RLIMIT_NOFILE, most);
+    let last = (0..3000).map(|_| dup(0)).take_while(|fd| fd.is_ok());
+    let count = last.count();
     assert!(
-        count == 3000 || (errno() == libc::EMFILE && count > 200),
+        count == 3000 || (dup(0) == Err(libc::EMFILE) && count > 200),
         "{count}"
     );
     in_child(|| ());
 }
 
 fn privileged_instructions() {
-    use std::arch::asm;
     let kill = |name: &str, end: Ended| assert_eq!(end, Ended::Signal(libc::SIGSEGV), "{name}");
-    kill("hlt", end_of(|| unsafe { asm!("hlt") }));
-    kill("cli", end_of(|| unsafe { asm!("cli") }));
+    kill("hlt", end_by!("hlt"));
+    kill("cli", end_by!("cli"));
     kill(
         "out",
-        end_of(|| unsafe { asm!("out dx, al", in("dx") 0x3f8_u16, in("al") 0_u8) }),
+        end_by!("out dx, al", in("dx") 0x3f8_u16, in("al") 0_u8),
     );
-    kill(
-        "in",
-        end_of(|| unsafe { asm!("in al, dx", in("dx") 0x3f8_u16, out("al") _) }),
-    );
-    kill(
-        "mov cr0",
-        end_of(|| unsafe { asm!("mov {}, cr0", out(reg) _) }),
-    );
+    kill("in", end_by!("in al, dx", in("dx") 0x3f8_u16, out("al") _));
+    kill("mov cr0", end_by!("mov {}, cr0", out(reg) _));
     kill(
         "rdmsr",
-        end_of(|| unsafe { asm!("rdmsr", in("ecx") 0x10, out("eax") _, out("edx") _) }),
+        end_by!("rdmsr", in("ecx") 0x10, out("eax") _, out("edx") _),
     );
     kill(
         "wrmsr",
-        end_of(|| unsafe { asm!("wrmsr", in("ecx") 0x10, in("eax") 0, in("edx") 0) }),
+        end_by!("wrmsr", in("ecx") 0x10, in("eax") 0, in("edx") 0),
     );
-    kill("swapgs", end_of(|| unsafe { asm!("swapgs") }));
-    kill(
-        "invlpg",
-        end_of(|| unsafe { asm!("invlpg [{}]", in(reg) 0_usize) }),
-    );
-    kill("int 0x20", end_of(|| unsafe { asm!("int 0x20") }));
+    kill("swapgs", end_by!("swapgs"));
+    kill("invlpg", end_by!("invlpg [{}]", in(reg) 0_usize));
+    kill("int 0x20", end_by!("int 0x20"));
 }
 
 fn kernel_memory_is_closed() {
@@ -262,9 +253,9 @@ fn kernel_memory_is_closed() {
         0xffff_ffff_8010_0000,
         0xffff_ffff_ffff_f000,
     ] {
-        let end = end_of(|| ignore(unsafe { (at as *const u8).read_volatile() }));
+        let end = end_of(|| ignore(peek(at)));
         assert_eq!(end, Ended::Signal(libc::SIGSEGV), "read {at:#x}");
-        let end = end_of(|| unsafe { (at as *mut u8).write_volatile(0) });
+        let end = end_of(|| poke(at, 0));
         assert_eq!(end, Ended::Signal(libc::SIGSEGV), "write {at:#x}");
     }
 }
@@ -275,10 +266,10 @@ fn pipes_without_end() {
         let data = [0_u8; 65536];
         for _ in 0..400 {
             let mut ends = [0; 2];
-            if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK) } == -1 {
+            if pipe2(&mut ends, libc::O_NONBLOCK).is_err() {
                 break;
             }
-            unsafe { libc::write(ends[1], data.as_ptr().cast(), 65536) };
+            ok(write(ends[1], &data));
         }
     });
     let (reader, writer) = pipe();
@@ -312,11 +303,11 @@ fn kill_storm() {
     for round in 0..200 {
         for pid in &pids {
             let signal = [libc::SIGSTOP, libc::SIGCONT, libc::SIGCHLD, libc::SIGURG][round % 4];
-            ok(unsafe { libc::kill(*pid, signal) });
+            ok(kill(*pid, signal));
         }
     }
     for pid in &pids {
-        ok(unsafe { libc::kill(*pid, libc::SIGKILL) });
+        ok(kill(*pid, libc::SIGKILL));
     }
     for pid in pids {
         assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));

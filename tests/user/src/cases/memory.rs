@@ -3,8 +3,8 @@
 use super::cases;
 use crate::sys::*;
 use libc::{
-    MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, PROT_NONE,
-    PROT_READ, PROT_WRITE, c_void,
+    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ,
+    PROT_WRITE,
 };
 
 cases![
@@ -41,36 +41,14 @@ cases![
 const RW: i32 = PROT_READ | PROT_WRITE;
 const ANON: i32 = MAP_PRIVATE | MAP_ANONYMOUS;
 
-fn mmap(at: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: i64) -> Result<usize, i32> {
-    let result = unsafe { libc::mmap(at as *mut c_void, len, prot, flags, fd, offset) };
-    if result == MAP_FAILED {
-        Err(errno())
-    } else {
-        Ok(result as usize)
-    }
-}
-
-fn unmap(at: usize, len: usize) -> i32 {
-    unsafe { libc::munmap(at as *mut c_void, len) }
-}
-
-fn read(at: usize) -> u8 {
-    unsafe { (at as *const u8).read_volatile() }
-}
-
-fn write(at: usize, value: u8) {
-    unsafe { (at as *mut u8).write_volatile(value) }
-}
-
 fn dies(body: impl FnOnce()) -> bool {
     end_of(body) == Ended::Signal(libc::SIGSEGV)
 }
 
 fn anonymous_memory_is_zero() {
-    let at = map(1 << 20);
-    let bytes = unsafe { std::slice::from_raw_parts(at, 1 << 20) };
-    assert!(bytes.iter().all(|byte| *byte == 0));
-    assert_eq!(at as usize % 4096, 0);
+    let at = map(1 << 20) as usize;
+    assert!(peek_all(at, 1 << 20).iter().all(|byte| *byte == 0));
+    assert_eq!(at % 4096, 0);
 }
 
 fn mmap_errors() {
@@ -111,13 +89,13 @@ fn mmap_errors() {
 
 fn fixed_maps_replace() {
     let at = map(4 * 4096) as usize;
-    write(at + 4096, 1);
-    write(at + 8192, 2);
+    poke(at + 4096, 1);
+    poke(at + 8192, 2);
     assert_eq!(
         mmap(at + 4096, 4096, RW, ANON | MAP_FIXED, -1, 0),
         Ok(at + 4096)
     );
-    assert_eq!((read(at + 4096), read(at + 8192)), (0, 2));
+    assert_eq!((peek(at + 4096), peek(at + 8192)), (0, 2));
 }
 
 fn fixed_noreplace_refuses() {
@@ -126,7 +104,7 @@ fn fixed_noreplace_refuses() {
         mmap(at, 4096, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0),
         Err(libc::EEXIST)
     );
-    ok(unmap(at, 4096));
+    ok(munmap(at, 4096));
     assert_eq!(
         mmap(at, 4096, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0),
         Ok(at)
@@ -138,43 +116,43 @@ fn fixed_noreplace_refuses() {
 fn unmapping_a_hole() {
     let at = map(5 * 4096) as usize;
     for page in 0..5 {
-        write(at + page * 4096, page as u8 + 1);
+        poke(at + page * 4096, page as u8 + 1);
     }
-    ok(unmap(at + 4096, 2 * 4096));
+    ok(munmap(at + 4096, 2 * 4096));
     assert_eq!(
-        (read(at), read(at + 3 * 4096), read(at + 4 * 4096)),
+        (peek(at), peek(at + 3 * 4096), peek(at + 4 * 4096)),
         (1, 4, 5)
     );
-    assert!(dies(|| ignore(read(at + 4096))) && dies(|| ignore(read(at + 2 * 4096))));
-    ok(unmap(at, 5 * 4096));
-    ok(unmap(at, 5 * 4096));
-    assert!(dies(|| ignore(read(at))));
+    assert!(dies(|| ignore(peek(at + 4096))) && dies(|| ignore(peek(at + 2 * 4096))));
+    ok(munmap(at, 5 * 4096));
+    ok(munmap(at, 5 * 4096));
+    assert!(dies(|| ignore(peek(at))));
 }
 
 fn protection_splits() {
     let at = map(3 * 4096) as usize;
-    ok(unsafe { libc::mprotect((at + 4096) as *mut c_void, 4096, PROT_READ) });
-    write(at, 1);
-    write(at + 8192, 3);
-    assert_eq!(read(at + 4096), 0);
-    assert!(dies(|| write(at + 4096, 2)));
-    ok(unsafe { libc::mprotect(at as *mut c_void, 3 * 4096, RW) });
-    write(at + 4096, 2);
-    assert_eq!((read(at), read(at + 4096), read(at + 8192)), (1, 2, 3));
-    ok(unsafe { libc::mprotect(at as *mut c_void, 4096, PROT_NONE) });
-    assert!(dies(|| ignore(read(at))));
-    ok(unsafe { libc::mprotect(at as *mut c_void, 4096, PROT_READ) });
-    assert_eq!(read(at), 1);
+    ok(mprotect(at + 4096, 4096, PROT_READ));
+    poke(at, 1);
+    poke(at + 8192, 3);
+    assert_eq!(peek(at + 4096), 0);
+    assert!(dies(|| poke(at + 4096, 2)));
+    ok(mprotect(at, 3 * 4096, RW));
+    poke(at + 4096, 2);
+    assert_eq!((peek(at), peek(at + 4096), peek(at + 8192)), (1, 2, 3));
+    ok(mprotect(at, 4096, PROT_NONE));
+    assert!(dies(|| ignore(peek(at))));
+    ok(mprotect(at, 4096, PROT_READ));
+    assert_eq!(peek(at), 1);
 }
 
 fn break_moves() {
     let brk = |at: usize| call(libc::SYS_brk, &[at]).expect("brk never fails that way");
     let start = brk(0);
     assert_eq!(brk(start + 0x10000), start + 0x10000);
-    write(start + 0x8000, 9);
+    poke(start + 0x8000, 9);
     assert_eq!(brk(start + 0x4000), start + 0x4000);
     assert_eq!(brk(start + 0x10000), start + 0x10000);
-    assert_eq!(read(start + 0x8000), 0);
+    assert_eq!(peek(start + 0x8000), 0);
     // Where it cannot be moved to, it stays.
     assert_eq!(brk(usize::MAX), start + 0x10000);
     assert_eq!(brk(1), start + 0x10000);
@@ -186,45 +164,42 @@ fn mremap_moves_and_shrinks() {
         call(libc::SYS_mremap, &[at, old, new, flags])
     };
     let at = map(4 * 4096) as usize;
-    write(at, 1);
-    write(at + 3 * 4096, 4);
+    poke(at, 1);
+    poke(at + 3 * 4096, 4);
     assert_eq!(remap(at, 4 * 4096, 2 * 4096, 0), Ok(at));
-    assert!(dies(|| ignore(read(at + 3 * 4096))));
+    assert!(dies(|| ignore(peek(at + 3 * 4096))));
     let big = remap(at, 2 * 4096, 64 * 4096, libc::MREMAP_MAYMOVE as usize).expect("it may move");
-    assert_eq!((read(big), read(big + 63 * 4096)), (1, 0));
+    assert_eq!((peek(big), peek(big + 63 * 4096)), (1, 0));
     // In place, but something is in the way.
     let block = mmap(0, 3 * 4096, RW, ANON, -1, 0).expect("there is room");
     assert_eq!(remap(block, 4096, 2 * 4096, 0), Err(libc::ENOMEM));
     let target = map(4096) as usize;
     let fixed = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
-    write(block, 77);
+    poke(block, 77);
     assert_eq!(
         call(libc::SYS_mremap, &[block, 4096, 4096, fixed, target]),
         Ok(target)
     );
-    assert_eq!(read(target), 77);
+    assert_eq!(peek(target), 77);
     assert_eq!(remap(1, 4096, 4096, 0), Err(libc::EINVAL));
     assert_eq!(remap(target, 4096, 0, 0), Err(libc::EINVAL));
-    ok(unmap(target, 4096));
+    ok(munmap(target, 4096));
     assert_eq!(remap(target, 4096, 8192, 1), Err(libc::EFAULT));
 }
 
 fn madvise_dontneed_zeroes() {
     let at = map(8192);
-    write(at as usize, 5);
-    ok(unsafe { libc::madvise(at.cast(), 8192, libc::MADV_DONTNEED) });
-    assert_eq!(read(at as usize), 0);
+    poke(at as usize, 5);
+    ok(madvise(at as usize, 8192, libc::MADV_DONTNEED));
+    assert_eq!(peek(at as usize), 0);
     fails(
-        unsafe { libc::madvise(at.add(1).cast(), 4096, libc::MADV_DONTNEED) },
+        madvise(at as usize + 1, 4096, libc::MADV_DONTNEED),
         libc::EINVAL,
     );
+    fails(madvise(at as usize, 4096, 12345), libc::EINVAL);
+    ok(munmap(at as usize, 8192));
     fails(
-        unsafe { libc::madvise(at.cast(), 4096, 12345) },
-        libc::EINVAL,
-    );
-    ok(unmap(at as usize, 8192));
-    fails(
-        unsafe { libc::madvise(at.cast(), 8192, libc::MADV_DONTNEED) },
+        madvise(at as usize, 8192, libc::MADV_DONTNEED),
         libc::ENOMEM,
     );
 }
@@ -233,31 +208,31 @@ fn private_file_maps_copy() {
     let fd = file("f", &[b'a'; 5000]);
     let at = mmap(0, 5000, RW, MAP_PRIVATE, fd, 0).expect("a file can be mapped");
     assert_eq!(
-        (read(at), read(at + 4999), read(at + 5001)),
+        (peek(at), peek(at + 4999), peek(at + 5001)),
         (b'a', b'a', 0)
     );
-    write(at, b'X');
+    poke(at, b'X');
     assert_eq!(std::fs::read("f").expect("it is there")[0], b'a');
     // A page that was not written to yet still shows the file.
-    ok(unsafe { libc::pwrite(fd, c"b".as_ptr().cast(), 1, 4096) });
-    assert_eq!((read(at), read(at + 4096)), (b'X', b'b'));
+    ok(pwrite(fd, b"b", 4096));
+    assert_eq!((peek(at), peek(at + 4096)), (b'X', b'b'));
     close(fd);
-    assert_eq!(read(at + 4097), b'a');
+    assert_eq!(peek(at + 4097), b'a');
     let fd = ok(open("f", libc::O_RDONLY));
     let second = mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 4096).expect("an offset of a page");
-    assert_eq!(read(second), b'b');
+    assert_eq!(peek(second), b'b');
 }
 
 fn shared_file_maps_write() {
     let fd = file("f", &[b'a'; 4096]);
     let at = mmap(0, 4096, RW, MAP_SHARED, fd, 0).expect("a file can be mapped");
-    write(at + 10, b'S');
+    poke(at + 10, b'S');
     assert_eq!(std::fs::read("f").expect("it is there")[10], b'S');
-    ok(unsafe { libc::pwrite(fd, c"W".as_ptr().cast(), 1, 20) });
-    assert_eq!(read(at + 20), b'W');
-    in_child(|| write(at + 30, b'C'));
-    assert_eq!(read(at + 30), b'C');
-    ok(unsafe { libc::msync(at as *mut c_void, 4096, libc::MS_SYNC) });
+    ok(pwrite(fd, b"W", 20));
+    assert_eq!(peek(at + 20), b'W');
+    in_child(|| poke(at + 30, b'C'));
+    assert_eq!(peek(at + 30), b'C');
+    ok(msync(at, 4096, libc::MS_SYNC));
 }
 
 fn shared_maps_between_processes() {
@@ -266,9 +241,9 @@ fn shared_maps_between_processes() {
     in_child(|| {
         let fd = ok(open("f", libc::O_RDWR));
         let other = mmap(0, 4096, RW, MAP_SHARED, fd, 0).expect("a file can be mapped");
-        write(other + 5, 55);
+        poke(other + 5, 55);
     });
-    assert_eq!(read(at + 5), 55);
+    assert_eq!(peek(at + 5), 55);
 }
 
 fn map_rights_follow_the_file() {
@@ -277,10 +252,7 @@ fn map_rights_follow_the_file() {
     assert_eq!(mmap(0, 4096, RW, MAP_SHARED, fd, 0), Err(libc::EACCES));
     mmap(0, 4096, RW, MAP_PRIVATE, fd, 0).expect("a private one may be written");
     let at = mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0).expect("reading is fine");
-    fails(
-        unsafe { libc::mprotect(at as *mut c_void, 4096, RW) },
-        libc::EACCES,
-    );
+    fails(mprotect(at, 4096, RW), libc::EACCES);
     let fd = ok(open("f", libc::O_WRONLY));
     assert_eq!(
         mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0),
@@ -291,39 +263,30 @@ fn map_rights_follow_the_file() {
 fn truncation_zaps_maps() {
     let fd = file("f", &[1; 8192]);
     let at = mmap(0, 8192, RW, MAP_SHARED, fd, 0).expect("a file can be mapped");
-    assert_eq!(read(at + 4096), 1);
-    ok(unsafe { libc::ftruncate(fd, 4096) });
+    assert_eq!(peek(at + 4096), 1);
+    ok(ftruncate(fd, 4096));
     assert_eq!(
-        end_of(|| ignore(read(at + 4096))),
+        end_of(|| ignore(peek(at + 4096))),
         Ended::Signal(libc::SIGBUS)
     );
-    ok(unsafe { libc::ftruncate(fd, 8192) });
-    assert_eq!(read(at + 4096), 0);
+    ok(ftruncate(fd, 8192));
+    assert_eq!(peek(at + 4096), 0);
 }
 
 fn mincore_and_msync() {
     let at = map(2 * 4096);
-    write(at as usize, 1);
+    poke(at as usize, 1);
     let mut seen = [9_u8; 2];
-    ok(unsafe { libc::mincore(at.cast(), 8192, seen.as_mut_ptr()) });
+    ok(mincore(at as usize, 8192, &mut seen));
     assert_eq!((seen[0] & 1, seen[1] & 1), (1, 0));
+    fails(msync(at as usize + 1, 4096, libc::MS_SYNC), libc::EINVAL);
     fails(
-        unsafe { libc::msync(at.add(1).cast(), 4096, libc::MS_SYNC) },
+        msync(at as usize, 4096, libc::MS_SYNC | libc::MS_ASYNC),
         libc::EINVAL,
     );
-    fails(
-        unsafe { libc::msync(at.cast(), 4096, libc::MS_SYNC | libc::MS_ASYNC) },
-        libc::EINVAL,
-    );
-    ok(unmap(at as usize, 8192));
-    fails(
-        unsafe { libc::mincore(at.cast(), 8192, seen.as_mut_ptr()) },
-        libc::ENOMEM,
-    );
-    fails(
-        unsafe { libc::msync(at.cast(), 4096, libc::MS_SYNC) },
-        libc::ENOMEM,
-    );
+    ok(munmap(at as usize, 8192));
+    fails(mincore(at as usize, 8192, &mut seen), libc::ENOMEM);
+    fails(msync(at as usize, 4096, libc::MS_SYNC), libc::ENOMEM);
 }
 
 fn depth(n: u32) -> u64 {
@@ -341,37 +304,32 @@ fn stack_overflow_kills() {
 }
 
 fn stack_limit_counts() {
-    let limit = libc::rlimit {
-        rlim_cur: 512 * 1024,
-        rlim_max: libc::RLIM_INFINITY,
-    };
     assert!(dies(|| {
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) });
+        ok(setrlimit(
+            libc::RLIMIT_STACK,
+            512 * 1024,
+            libc::RLIM_INFINITY,
+        ));
         std::hint::black_box(depth(2000));
     }));
 }
 
 fn address_space_limit() {
     in_child(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 32 << 20,
-            rlim_max: 32 << 20,
-        };
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) });
+        limit(libc::RLIMIT_AS, 32 << 20);
         assert_eq!(mmap(0, 64 << 20, RW, ANON, -1, 0), Err(libc::ENOMEM));
         mmap(0, 1 << 20, RW, ANON, -1, 0).expect("a little is left");
         let mut count = 0;
-        while mmap(0, 1 << 20, RW, ANON, -1, 0).is_ok() {
-            count += 1;
-        }
-        assert!(count < 32 && errno() == libc::ENOMEM);
+        let error = loop {
+            match mmap(0, 1 << 20, RW, ANON, -1, 0) {
+                Ok(_) => count += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(count < 32 && error == libc::ENOMEM);
     });
     in_child(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 1 << 20,
-            rlim_max: 1 << 20,
-        };
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) });
+        limit(libc::RLIMIT_DATA, 1 << 20);
         assert_eq!(mmap(0, 16 << 20, RW, ANON, -1, 0), Err(libc::ENOMEM));
         mmap(0, 16 << 20, PROT_READ, ANON, -1, 0).expect("what cannot be written is no data");
     });
@@ -383,10 +341,10 @@ fn exhaustion_leaves_the_system_well() {
         std::fs::write("/proc/self/oom_score_adj", "1000").ok();
         loop {
             let Ok(at) = mmap(0, 4 << 20, RW, ANON, -1, 0) else {
-                unsafe { libc::_exit(12) }
+                exit(12)
             };
             for page in (0..4 << 20).step_by(4096) {
-                write(at + page, 1);
+                poke(at + page, 1);
             }
         }
     });
@@ -404,10 +362,10 @@ fn many_maps() {
     // Every second one is read-only, so that neighbours cannot be merged.
     let at = map(2000 * 4096) as usize;
     for page in (0..2000).step_by(2) {
-        ok(unsafe { libc::mprotect((at + page * 4096) as *mut c_void, 4096, PROT_READ) });
+        ok(mprotect(at + page * 4096, 4096, PROT_READ));
     }
     for page in (1..2000).step_by(2) {
-        write(at + page * 4096, 1);
+        poke(at + page * 4096, 1);
     }
     assert!(
         std::fs::read_to_string("/proc/self/maps")
@@ -416,7 +374,7 @@ fn many_maps() {
             .count()
             > 2000
     );
-    ok(unmap(at, 2000 * 4096));
+    ok(munmap(at, 2000 * 4096));
 }
 
 fn proc_maps_shows() {
@@ -449,7 +407,7 @@ fn bad_pointers() {
             fault,
             "read {at:#x}"
         );
-        ok(unsafe { libc::lseek(fd, 0, libc::SEEK_SET) });
+        ok(lseek(fd, 0, libc::SEEK_SET));
         assert_eq!(
             call(libc::SYS_write, &[fd as usize, at, 3]),
             fault,
@@ -490,7 +448,7 @@ fn bad_pointers() {
 
 fn partial_copies() {
     let at = map(8192) as usize;
-    ok(unmap(at + 4096, 4096));
+    ok(munmap(at + 4096, 4096));
     let zero = ok(open("/dev/zero", libc::O_RDONLY));
     assert_eq!(
         call(libc::SYS_read, &[zero as usize, at + 4000, 200]),
@@ -518,36 +476,32 @@ fn partial_copies() {
 }
 
 fn mlock_limits() {
-    let at = map(1 << 20);
-    ok(unsafe { libc::mlock(at.cast(), 1 << 20) });
-    ok(unsafe { libc::munlock(at.cast(), 1 << 20) });
+    let at = map(1 << 20) as usize;
+    ok(mlock(at, 1 << 20));
+    ok(munlock(at, 1 << 20));
     in_child(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 65536,
-            rlim_max: 65536,
-        };
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) });
+        limit(libc::RLIMIT_MEMLOCK, 65536);
         become_user();
-        ok(unsafe { libc::mlock(at.cast(), 4096) });
-        fails(unsafe { libc::mlock(at.cast(), 1 << 20) }, libc::ENOMEM);
+        ok(mlock(at, 4096));
+        fails(mlock(at, 1 << 20), libc::ENOMEM);
     });
 }
 
 fn fork_of_much_memory() {
     let at = map(16 << 20) as usize;
     for page in 0..4096 {
-        write(at + page * 4096, page as u8);
+        poke(at + page * 4096, page as u8);
     }
     for _ in 0..3 {
         in_child(|| {
             for page in 0..4096 {
-                assert_eq!(read(at + page * 4096), page as u8);
-                write(at + page * 4096, 0xee);
+                assert_eq!(peek(at + page * 4096), page as u8);
+                poke(at + page * 4096, 0xee);
             }
         });
     }
     for page in 0..4096 {
-        assert_eq!(read(at + page * 4096), page as u8);
+        assert_eq!(peek(at + page * 4096), page as u8);
     }
 }
 
@@ -562,7 +516,7 @@ fn mprotect_errors() {
         Err(libc::EINVAL)
     );
     assert_eq!(call(libc::SYS_mprotect, &[at, 0, 1]), Ok(0));
-    ok(unmap(at, 4096));
+    ok(munmap(at, 4096));
     assert_eq!(call(libc::SYS_mprotect, &[at, 4096, 1]), Err(libc::ENOMEM));
     assert_eq!(
         call(libc::SYS_mprotect, &[at, usize::MAX, 1]),
@@ -573,7 +527,7 @@ fn mprotect_errors() {
 fn dev_zero_maps() {
     let fd = ok(open("/dev/zero", libc::O_RDWR));
     let at = mmap(0, 4096, RW, MAP_PRIVATE, fd, 0).expect("it can be mapped");
-    assert_eq!(read(at), 0);
-    write(at, 1);
-    assert_eq!(read(at), 1);
+    assert_eq!(peek(at), 0);
+    poke(at, 1);
+    assert_eq!(peek(at), 1);
 }

@@ -28,12 +28,7 @@ fn pidfd_open(pid: i32) -> Result<i32, i32> {
 }
 
 fn is_readable(fd: i32, timeout: i32) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    ok(unsafe { libc::poll(&raw mut poll, 1, timeout) }) == 1
+    poll_one(fd, libc::POLLIN, timeout) == libc::POLLIN
 }
 
 /// A child that waits until `go` is closed, and then exits with `code`.
@@ -52,7 +47,7 @@ fn pidfd_becomes_readable_at_the_end() {
     let (pid, go) = waiting_child(3);
     let fd = pidfd_open(pid).expect("it is there");
     assert!(!is_readable(fd, 0));
-    let cloexec = ok(unsafe { libc::fcntl(fd, libc::F_GETFD) });
+    let cloexec = ok(fcntl(fd, libc::F_GETFD, 0));
     assert_eq!(cloexec, libc::FD_CLOEXEC);
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("fdinfo");
     assert!(info.contains(&format!("Pid:\t{pid}\n")), "{info}");
@@ -72,7 +67,7 @@ fn pidfd_of_nobody() {
     assert_eq!(pidfd_open(4_000_000), Err(libc::ESRCH));
     assert_eq!(call(libc::SYS_pidfd_open, &[1, 1]), Err(libc::EINVAL));
     let thread = std::thread::spawn(|| {
-        let tid = unsafe { libc::gettid() };
+        let tid = gettid();
         assert_eq!(pidfd_open(tid), Err(libc::EINVAL));
     });
     thread.join().expect("the thread passes");
@@ -107,22 +102,16 @@ fn pidfd_sends_signals() {
 
 fn pidfd_signals_with_information() {
     let fd = pidfd_open(std::process::id() as i32).expect("it is there") as usize;
-    let mut set = unsafe { std::mem::zeroed() };
-    unsafe { libc::sigemptyset(&raw mut set) };
-    unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR1) };
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) });
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let set = block(&[libc::SIGUSR1]);
+    let mut info: libc::siginfo_t = zeroed();
     info.si_signo = libc::SIGUSR1;
     info.si_code = libc::SI_QUEUE;
     let at = &raw const info as usize;
     let send = |signal: i32| call(libc::SYS_pidfd_send_signal, &[fd, signal as usize, at, 0]);
     assert_eq!(send(libc::SIGUSR2), Err(libc::EINVAL));
     assert_eq!(send(libc::SIGUSR1), Ok(0));
-    let mut got: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    assert_eq!(
-        ok(unsafe { libc::sigwaitinfo(&raw const set, &raw mut got) }),
-        libc::SIGUSR1
-    );
+    let got = ok(sigwaitinfo(set));
+    assert_eq!(got.si_signo, libc::SIGUSR1);
     assert_eq!(got.si_code, libc::SI_QUEUE);
 }
 
@@ -144,7 +133,7 @@ fn pidfd_takes_a_descriptor() {
     let taken = take(read as usize, 0).expect("we may look into our child") as i32;
     put(write, b"x");
     assert_eq!(get(taken, 1), b"x");
-    ok(unsafe { libc::kill(pid, libc::SIGKILL) });
+    ok(kill(pid, libc::SIGKILL));
     wait(pid);
     assert_eq!(take(read as usize, 0), Err(libc::ESRCH));
 }
@@ -168,20 +157,17 @@ fn clone_gives_a_pidfd() {
     let pid = call(libc::SYS_clone, &[flags, 0, &raw mut fd as usize]).expect("clone works");
     if pid == 0 {
         // The child does not get it.
-        let there = unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 && fd != -1;
-        unsafe { libc::_exit(if there { 1 } else { 5 }) };
+        let there = is_open(fd);
+        exit(if there { 1 } else { 5 });
     }
     assert!(fd >= 0);
     assert!(is_readable(fd, 10_000));
     assert_eq!(wait(pid as i32), Ended::Exit(5));
     // A bad address leaves neither child nor descriptor.
     assert_eq!(call(libc::SYS_clone, &[flags, 0, 8]), Err(libc::EFAULT));
-    let next = ok(unsafe { libc::dup(0) });
+    let next = ok(dup(0));
     assert_eq!(next, fd + 1);
-    fails(
-        unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) },
-        libc::ECHILD,
-    );
+    fails(waitpid(-1, &mut 0, libc::WNOHANG), libc::ECHILD);
     let both = flags | libc::CLONE_PARENT_SETTID as usize;
     let refused = call(libc::SYS_clone, &[both, 0, &raw mut fd as usize]);
     assert_eq!(refused, Err(libc::EINVAL));
@@ -190,7 +176,7 @@ fn clone_gives_a_pidfd() {
 fn waitid_by_pidfd() {
     let (pid, go) = waiting_child(9);
     let fd = pidfd_open(pid).expect("it is there") as usize;
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let mut info: libc::siginfo_t = zeroed();
     let at = &raw mut info as usize;
     let waitid =
         |fd: usize, options: i32| call(libc::SYS_waitid, &[P_PIDFD, fd, at, options as usize, 0]);
@@ -206,8 +192,8 @@ fn waitid_by_pidfd() {
     assert_eq!(waitid(nonblocking, libc::WEXITED), Err(libc::EAGAIN));
     close(go);
     assert_eq!(waitid(fd, libc::WEXITED), Ok(0));
-    assert_eq!(unsafe { info.si_pid() }, pid);
-    assert_eq!(unsafe { info.si_status() }, 9);
+    assert_eq!(info.pid(), pid);
+    assert_eq!(info.status(), 9);
     assert_eq!(waitid(fd, libc::WEXITED), Err(libc::ECHILD));
 }
 
@@ -225,34 +211,29 @@ fn vm(number: i64, pid: i32, local: &[libc::iovec], remote: &[libc::iovec]) -> R
     )
 }
 
-fn part(at: *mut u8, len: usize) -> libc::iovec {
+fn part(at: usize, len: usize) -> libc::iovec {
     libc::iovec {
-        iov_base: at.cast(),
+        iov_base: at as *mut libc::c_void,
         iov_len: len,
     }
 }
 
 fn other_memory_is_read_and_written() {
-    let page = map(16384);
+    let page = map(16384) as usize;
     for i in 0..16384 {
-        unsafe { *page.add(i) = i as u8 };
+        poke(page + i, i as u8);
     }
     let (read, write) = pipe();
     let pid = child(|| {
         close(write);
         get(read, 1);
-        i32::from(unsafe { *page.add(5000) })
+        i32::from(peek(page + 5000))
     });
     close(read);
     let mut buf = vec![0u8; 10_000];
-    let local = [
-        part(buf.as_mut_ptr(), 7),
-        part(unsafe { buf.as_mut_ptr().add(7) }, 9993),
-    ];
-    let remote = [
-        part(unsafe { page.add(100) }, 6000),
-        part(unsafe { page.add(8192) }, 4000),
-    ];
+    let (first, second) = buf.split_at_mut(7);
+    let local = [piece_into(first), piece_into(second)];
+    let remote = [part(page + 100, 6000), part(page + 8192, 4000)];
     assert_eq!(vm(SYS_PROCESS_VM_READV, pid, &local, &remote), Ok(10_000));
     let expected = (100..6100).chain(8192..12192).map(|i: usize| i as u8);
     assert!(buf.iter().copied().take(10_000).eq(expected));
@@ -260,30 +241,27 @@ fn other_memory_is_read_and_written() {
     let written = vm(
         SYS_PROCESS_VM_WRITEV,
         pid,
-        &[part(value.as_mut_ptr(), 1)],
-        &[part(unsafe { page.add(5000) }, 1)],
+        &[piece_into(&mut value)],
+        &[part(page + 5000, 1)],
     );
     assert_eq!(written, Ok(1));
     // The memory is the child's alone.
-    assert_eq!(unsafe { *page.add(5000) }, 5000usize as u8);
+    assert_eq!(peek(page + 5000), 5000usize as u8);
     close(write);
     assert_eq!(wait(pid), Ended::Exit(77));
 }
 
 fn other_memory_in_part() {
-    let page = map(8192);
-    ok(unsafe { libc::munmap(page.add(4096).cast(), 4096) });
+    let page = map(8192) as usize;
+    ok(munmap(page + 4096, 4096));
     let (pid, go) = waiting_child(0);
     let mut buf = vec![0u8; 8192];
-    let local = [part(buf.as_mut_ptr(), 8192)];
+    let local = [piece_into(&mut buf)];
     let read = |remote: &[libc::iovec]| vm(SYS_PROCESS_VM_READV, pid, &local, remote);
     assert_eq!(read(&[part(page, 8192)]), Ok(4096));
-    assert_eq!(
-        read(&[part(unsafe { page.add(4096) }, 10)]),
-        Err(libc::EFAULT)
-    );
+    assert_eq!(read(&[part(page + 4096, 10)]), Err(libc::EFAULT));
     assert_eq!(read(&[]), Ok(0));
-    ok(unsafe { libc::mprotect(page.cast(), 4096, libc::PROT_READ) });
+    ok(mprotect(page, 4096, libc::PROT_READ));
     close(go);
     wait(pid);
     assert_eq!(read(&[part(page, 1)]), Err(libc::ESRCH));
@@ -292,7 +270,7 @@ fn other_memory_in_part() {
 fn other_memory_hostile() {
     let me = std::process::id() as i32;
     let mut byte = [0u8];
-    let good = [part(byte.as_mut_ptr(), 1)];
+    let good = [piece_into(&mut byte)];
     let flags = call(
         SYS_PROCESS_VM_READV,
         &[
@@ -305,17 +283,17 @@ fn other_memory_hostile() {
         ],
     );
     assert_eq!(flags, Err(libc::EINVAL));
-    let many = vec![part(byte.as_mut_ptr(), 0); 1025];
+    let many = vec![part(0, 0); 1025];
     assert_eq!(
         vm(SYS_PROCESS_VM_READV, me, &good, &many),
         Err(libc::EINVAL)
     );
-    let negative = [part(byte.as_mut_ptr(), usize::MAX)];
+    let negative = [part(byte.as_ptr() as usize, usize::MAX)];
     assert_eq!(
         vm(SYS_PROCESS_VM_READV, me, &negative, &good),
         Err(libc::EINVAL)
     );
-    let kernel = [part(0xffff_8880_0000_0000usize as *mut u8, 64)];
+    let kernel = [part(0xffff_8880_0000_0000, 64)];
     assert_eq!(
         vm(SYS_PROCESS_VM_READV, me, &good, &kernel),
         Err(libc::EFAULT)
@@ -337,7 +315,7 @@ fn kcmp_orders() {
     };
     let (read, write) = pipe();
     let (read, write) = (read as usize, write as usize);
-    let same = ok(unsafe { libc::dup(read as i32) }) as usize;
+    let same = ok(dup(read as i32)) as usize;
     assert_eq!(kcmp(me, me, 0, read, same), Ok(0));
     let forth = kcmp(me, me, 0, read, write).expect("both are open");
     let back = kcmp(me, me, 0, write, read).expect("both are open");

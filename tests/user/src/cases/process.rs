@@ -4,6 +4,7 @@ use super::cases;
 use crate::sys::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 cases![
     fork_gives_exit_code,
@@ -55,21 +56,17 @@ fn fork_gives_exit_code() {
 
 fn fork_copies_memory() {
     let mut value = Box::new(1);
-    let page = map(8192);
-    unsafe { *page = 7 };
+    let page = map(8192) as usize;
+    poke(page, 7);
     in_child(|| {
         *value = 2;
-        unsafe { *page = 8 };
-        assert_eq!(unsafe { *page }, 8);
+        poke(page, 8);
+        assert_eq!(peek(page), 8);
     });
-    assert_eq!((*value, unsafe { *page }), (1, 7));
-    let shared = map_with(
-        4096,
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-    );
-    in_child(|| unsafe { *shared = 9 });
-    assert_eq!(unsafe { *shared }, 9);
+    assert_eq!((*value, peek(page)), (1, 7));
+    let both = shared::<AtomicU32>();
+    in_child(|| both.store(9, Ordering::Relaxed));
+    assert_eq!(both.load(Ordering::Relaxed), 9);
 }
 
 fn fork_shares_file_offset() {
@@ -86,18 +83,9 @@ fn many_forks() {
 }
 
 fn wait_without_children() {
-    fails(
-        unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) },
-        libc::ECHILD,
-    );
-    fails(
-        unsafe { libc::waitpid(1, std::ptr::null_mut(), 0) },
-        libc::ECHILD,
-    );
-    fails(
-        unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0x2000) },
-        libc::EINVAL,
-    );
+    fails(waitpid(-1, &mut 0, 0), libc::ECHILD);
+    fails(waitpid(1, &mut 0, 0), libc::ECHILD);
+    fails(waitpid(-1, &mut 0, 0x2000), libc::EINVAL);
 }
 
 fn wait_nohang() {
@@ -107,10 +95,7 @@ fn wait_nohang() {
         get(reader, 1);
         5
     });
-    assert_eq!(
-        ok(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) }),
-        0
-    );
+    assert_eq!(ok(waitpid(pid, &mut 0, libc::WNOHANG)), 0);
     close(writer);
     assert_eq!(wait(pid), Ended::Exit(5));
 }
@@ -118,23 +103,15 @@ fn wait_nohang() {
 fn waitid_leaves_the_zombie() {
     let pid = child(|| 42);
     for flags in [libc::WEXITED | libc::WNOWAIT, libc::WEXITED] {
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        ok(unsafe { libc::waitid(libc::P_PID, pid as u32, &raw mut info, flags) });
+        let info = ok(waitid(libc::P_PID, pid as u32, flags));
         assert_eq!(
             (info.si_signo, info.si_code),
             (libc::SIGCHLD, libc::CLD_EXITED)
         );
-        assert_eq!(unsafe { (info.si_pid(), info.si_status()) }, (pid, 42));
+        assert_eq!((info.pid(), info.status()), (pid, 42));
     }
-    fails(
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) },
-        libc::ECHILD,
-    );
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    fails(
-        unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, 0) },
-        libc::EINVAL,
-    );
+    fails(waitpid(pid, &mut 0, 0), libc::ECHILD);
+    fails(waitid(libc::P_ALL, 0, 0), libc::EINVAL);
 }
 
 fn wait_for_a_group() {
@@ -143,31 +120,25 @@ fn wait_for_a_group() {
         1
     });
     let pid = child(|| 2);
-    ok(unsafe { libc::setpgid(other, other) });
+    ok(setpgid(other, other));
     // Group 0 is our own: only `pid` is in it.
     let mut status = 0;
-    assert_eq!(ok(unsafe { libc::waitpid(0, &raw mut status, 0) }), pid);
-    fails(
-        unsafe { libc::waitpid(0, &raw mut status, 0) },
-        libc::ECHILD,
-    );
-    assert_eq!(
-        ok(unsafe { libc::waitpid(-other, &raw mut status, 0) }),
-        other
-    );
+    assert_eq!(ok(waitpid(0, &mut status, 0)), pid);
+    fails(waitpid(0, &mut status, 0), libc::ECHILD);
+    assert_eq!(ok(waitpid(-other, &mut status, 0)), other);
 }
 
 fn orphans_go_to_the_reaper() {
-    ok(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) });
+    ok(prctl(libc::PR_SET_CHILD_SUBREAPER, 1));
     let (reader, writer) = pipe();
-    let me = unsafe { libc::getpid() };
+    let me = getpid();
     in_child(|| {
-        let middle = unsafe { libc::getpid() };
+        let middle = getpid();
         child(move || {
-            while unsafe { libc::getppid() } == middle {
+            while getppid() == middle {
                 sleep_ms(5);
             }
-            put(writer, &unsafe { libc::getppid() }.to_ne_bytes());
+            put(writer, &getppid().to_ne_bytes());
             9
         });
     });
@@ -177,9 +148,7 @@ fn orphans_go_to_the_reaper() {
 
 /// The process id of a child that has ended, without reaping it.
 fn ended_child() -> i32 {
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT) });
-    unsafe { info.si_pid() }
+    ok(waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT)).pid()
 }
 
 fn exit_group_ends_threads() {
@@ -191,7 +160,7 @@ fn exit_group_ends_threads() {
                 }
             });
         }
-        std::thread::spawn(|| unsafe { libc::_exit(11) });
+        std::thread::spawn(|| exit(11));
         loop {
             sleep_ms(1000);
         }
@@ -218,22 +187,19 @@ fn threads_share_memory() {
 }
 
 fn thread_ids() {
-    let pid = unsafe { libc::getpid() };
-    assert_eq!(unsafe { libc::gettid() }, pid);
-    let (other_pid, tid) = std::thread::spawn(|| unsafe { (libc::getpid(), libc::gettid()) })
+    let pid = getpid();
+    assert_eq!(gettid(), pid);
+    let (other_pid, tid) = std::thread::spawn(|| (getpid(), gettid()))
         .join()
         .expect("it does not panic");
     assert_eq!(other_pid, pid);
     assert_ne!(tid, pid);
     // Joining waits for the thread's word that it is done with its stack, which comes a little before its end.
-    let gone = || unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) } == -1;
+    let gone = || tgkill(pid, tid, 0).is_err();
     while !gone() {
         std::thread::yield_now();
     }
-    fails(
-        unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) },
-        libc::ESRCH,
-    );
+    fails(tgkill(pid, tid, 0), libc::ESRCH);
 }
 
 fn thread_local_storage() {
@@ -285,7 +251,7 @@ fn futex(
     word: &AtomicU32,
     op: i32,
     value: u32,
-    timeout: *const libc::timespec,
+    timeout: Option<&libc::timespec>,
 ) -> Result<usize, i32> {
     call(
         libc::SYS_futex,
@@ -293,7 +259,7 @@ fn futex(
             word.as_ptr() as usize,
             op as usize,
             value as usize,
-            timeout as usize,
+            timeout.map_or(0, |time| std::ptr::from_ref(time) as usize),
         ],
     )
 }
@@ -304,12 +270,9 @@ fn futex_errors() {
         tv_sec: 0,
         tv_nsec: 20_000_000,
     };
+    assert_eq!(futex(&word, libc::FUTEX_WAIT, 2, None), Err(libc::EAGAIN));
     assert_eq!(
-        futex(&word, libc::FUTEX_WAIT, 2, std::ptr::null()),
-        Err(libc::EAGAIN)
-    );
-    assert_eq!(
-        futex(&word, libc::FUTEX_WAIT, 1, &raw const short),
+        futex(&word, libc::FUTEX_WAIT, 1, Some(&short)),
         Err(libc::ETIMEDOUT)
     );
     let bad = libc::timespec {
@@ -317,11 +280,11 @@ fn futex_errors() {
         tv_nsec: 2_000_000_000,
     };
     assert_eq!(
-        futex(&word, libc::FUTEX_WAIT, 1, &raw const bad),
+        futex(&word, libc::FUTEX_WAIT, 1, Some(&bad)),
         Err(libc::EINVAL)
     );
-    assert_eq!(futex(&word, libc::FUTEX_WAKE, 1, std::ptr::null()), Ok(0));
-    assert_eq!(futex(&word, 99, 1, std::ptr::null()), Err(libc::ENOSYS));
+    assert_eq!(futex(&word, libc::FUTEX_WAKE, 1, None), Ok(0));
+    assert_eq!(futex(&word, 99, 1, None), Err(libc::ENOSYS));
     let at = word.as_ptr() as usize + 1;
     assert_eq!(
         call(libc::SYS_futex, &[at, libc::FUTEX_WAKE as usize, 1]),
@@ -339,31 +302,21 @@ fn futex_wakes_so_many() {
         .map(|_| {
             let word = Arc::clone(&word);
             std::thread::spawn(move || {
-                futex(
-                    &word,
-                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                    0,
-                    std::ptr::null(),
-                )
+                futex(&word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 0, None)
             })
         })
         .collect();
     let mut woken = 0;
     while woken < 2 {
-        woken += futex(
-            &word,
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            1,
-            std::ptr::null(),
-        )
-        .expect("waking works");
+        woken += futex(&word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1, None)
+            .expect("waking works");
     }
     loop {
         woken += futex(
             &word,
             libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
             i32::MAX as u32,
-            std::ptr::null(),
+            None,
         )
         .expect("waking works");
         if woken >= 3 {
@@ -379,7 +332,7 @@ fn futex_wakes_so_many() {
 fn futex_requeue() {
     let (first, second) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let word = Arc::clone(&first);
-    let thread = std::thread::spawn(move || futex(&word, libc::FUTEX_WAIT, 0, std::ptr::null()));
+    let thread = std::thread::spawn(move || futex(&word, libc::FUTEX_WAIT, 0, None));
     loop {
         let args = [
             first.as_ptr() as usize,
@@ -394,8 +347,8 @@ fn futex_requeue() {
         }
         std::thread::yield_now();
     }
-    assert_eq!(futex(&first, libc::FUTEX_WAKE, 1, std::ptr::null()), Ok(0));
-    assert_eq!(futex(&second, libc::FUTEX_WAKE, 1, std::ptr::null()), Ok(1));
+    assert_eq!(futex(&first, libc::FUTEX_WAKE, 1, None), Ok(0));
+    assert_eq!(futex(&second, libc::FUTEX_WAKE, 1, None), Ok(1));
     assert_eq!(thread.join().expect("it does not panic"), Ok(0));
     let args = [
         first.as_ptr() as usize,
@@ -412,7 +365,7 @@ fn thread_exit_leaves_the_process() {
     let end = end_of(|| {
         std::thread::spawn(|| {
             sleep_ms(50);
-            unsafe { libc::_exit(4) };
+            exit(4);
         });
         // The first thread ends alone; the process goes on.
         let _ = call(libc::SYS_exit, &[0]);
@@ -421,153 +374,98 @@ fn thread_exit_leaves_the_process() {
 }
 
 fn groups_and_sessions() {
-    let pid = unsafe { libc::getpid() };
+    let pid = getpid();
     // The agent starts each program as the leader of a session.
-    assert_eq!(unsafe { (libc::getpgrp(), libc::getsid(0)) }, (pid, pid));
+    assert_eq!((getpgrp(), ok(getsid(0))), (pid, pid));
     in_child(|| {
-        let me = unsafe { libc::getpid() };
-        assert_eq!(unsafe { (libc::getpgrp(), libc::getsid(0)) }, (pid, pid));
-        ok(unsafe { libc::setpgid(0, 0) });
-        assert_eq!(unsafe { libc::getpgrp() }, me);
-        ok(unsafe { libc::setpgid(0, pid) });
-        assert_eq!(ok(unsafe { libc::setsid() }), me);
-        assert_eq!(unsafe { (libc::getpgid(0), libc::getsid(0)) }, (me, me));
-        fails(unsafe { libc::setpgid(0, pid) }, libc::EPERM);
+        let me = getpid();
+        assert_eq!((getpgrp(), ok(getsid(0))), (pid, pid));
+        ok(setpgid(0, 0));
+        assert_eq!(getpgrp(), me);
+        ok(setpgid(0, pid));
+        assert_eq!(ok(setsid()), me);
+        assert_eq!((ok(getpgid(0)), ok(getsid(0))), (me, me));
+        fails(setpgid(0, pid), libc::EPERM);
     });
-    fails(unsafe { libc::setpgid(999_999, 0) }, libc::ESRCH);
-    fails(unsafe { libc::setpgid(0, -1) }, libc::EINVAL);
-    fails(unsafe { libc::getsid(999_999) }, libc::ESRCH);
-    fails(unsafe { libc::getpgid(999_999) }, libc::ESRCH);
+    fails(setpgid(999_999, 0), libc::ESRCH);
+    fails(setpgid(0, -1), libc::EINVAL);
+    fails(getsid(999_999), libc::ESRCH);
+    fails(getpgid(999_999), libc::ESRCH);
 }
 
 fn setsid_of_a_leader() {
-    fails(unsafe { libc::setsid() }, libc::EPERM);
+    fails(setsid(), libc::EPERM);
 }
 
 fn credentials_drop() {
     let mut ids = [0; 3];
     let [real, effective, saved] = &mut ids;
-    ok(unsafe { libc::setgroups(2, [5, 6].as_ptr()) });
+    ok(setgroups(&[5, 6]));
     let mut groups = [0; 4];
-    assert_eq!(ok(unsafe { libc::getgroups(4, groups.as_mut_ptr()) }), 2);
+    assert_eq!(ok(getgroups(&mut groups)), 2);
     assert_eq!(groups[..2], [5, 6]);
-    fails(
-        unsafe { libc::getgroups(1, groups.as_mut_ptr()) },
-        libc::EINVAL,
-    );
-    ok(unsafe { libc::setresuid(1000, 1001, 1002) });
-    ok(unsafe { libc::getresuid(real, effective, saved) });
+    fails(getgroups(&mut groups[..1]), libc::EINVAL);
+    ok(setresuid(1000, 1001, 1002));
+    ok(getresuid(real, effective, saved));
     assert_eq!(ids, [1000, 1001, 1002]);
-    ok(unsafe { libc::setresuid(u32::MAX, 1002, u32::MAX) });
-    assert_eq!(unsafe { (libc::getuid(), libc::geteuid()) }, (1000, 1002));
-    fails(
-        unsafe { libc::setresuid(u32::MAX, 0, u32::MAX) },
-        libc::EPERM,
-    );
-    fails(unsafe { libc::setuid(0) }, libc::EPERM);
+    ok(setresuid(u32::MAX, 1002, u32::MAX));
+    assert_eq!((getuid(), geteuid()), (1000, 1002));
+    fails(setresuid(u32::MAX, 0, u32::MAX), libc::EPERM);
+    fails(setuid(0), libc::EPERM);
 }
 
 fn user_cannot_gain() {
     become_user();
-    fails(unsafe { libc::setuid(0) }, libc::EPERM);
-    fails(unsafe { libc::setgroups(0, std::ptr::null()) }, libc::EPERM);
+    fails(setuid(0), libc::EPERM);
+    fails(setgroups(&[]), libc::EPERM);
+    fails(sethostname("x", 1), libc::EPERM);
+    fails(chroot("/"), libc::EPERM);
+    fails(mount("t", "/tmp", "tmpfs", 0, ""), libc::EPERM);
     fails(
-        unsafe { libc::sethostname(c("x").as_ptr(), 1) },
+        reboot(0xfee1_dead, 0x2812_1969, libc::RB_AUTOBOOT),
         libc::EPERM,
     );
-    fails(unsafe { libc::chroot(c("/").as_ptr()) }, libc::EPERM);
+    limit(libc::RLIMIT_CORE, 0);
     fails(
-        unsafe {
-            libc::mount(
-                c("t").as_ptr(),
-                c("/tmp").as_ptr(),
-                c("tmpfs").as_ptr(),
-                0,
-                std::ptr::null(),
-            )
-        },
-        libc::EPERM,
-    );
-    fails(unsafe { libc::reboot(libc::RB_AUTOBOOT) }, libc::EPERM);
-    let limit = libc::rlimit {
-        rlim_cur: 1 << 30,
-        rlim_max: libc::RLIM_INFINITY,
-    };
-    ok(unsafe {
-        libc::setrlimit(
-            libc::RLIMIT_CORE,
-            &libc::rlimit {
-                rlim_cur: 0,
-                rlim_max: 0,
-            },
-        )
-    });
-    fails(
-        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) },
+        setrlimit(libc::RLIMIT_CORE, 1 << 30, libc::RLIM_INFINITY),
         libc::EPERM,
     );
     let now = libc::timespec {
         tv_sec: 1,
         tv_nsec: 0,
     };
-    fails(
-        unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &raw const now) },
-        libc::EPERM,
-    );
+    fails(clock_settime(libc::CLOCK_REALTIME, &now), libc::EPERM);
 }
 
 fn kill_needs_permission() {
     in_child(|| {
         become_user();
-        fails(unsafe { libc::kill(1, 0) }, libc::EPERM);
-        fails(
-            unsafe { libc::kill(libc::getppid(), libc::SIGTERM) },
-            libc::EPERM,
-        );
-        fails(unsafe { libc::kill(999_999, 0) }, libc::ESRCH);
-        fails(unsafe { libc::kill(0, 65) }, libc::EINVAL);
-        ok(unsafe { libc::kill(libc::getpid(), 0) });
+        fails(kill(1, 0), libc::EPERM);
+        fails(kill(getppid(), libc::SIGTERM), libc::EPERM);
+        fails(kill(999_999, 0), libc::ESRCH);
+        fails(kill(0, 65), libc::EINVAL);
+        ok(kill(getpid(), 0));
     });
 }
 
 fn limits() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    ok(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) });
-    assert!(limit.rlim_cur >= 256 && limit.rlim_cur <= limit.rlim_max);
-    ok(unsafe {
-        libc::setrlimit(
-            libc::RLIMIT_NOFILE,
-            &libc::rlimit {
-                rlim_cur: 20,
-                rlim_max: 30,
-            },
-        )
-    });
+    let (now, most) = ok(getrlimit(libc::RLIMIT_NOFILE));
+    assert!(now >= 256 && now <= most);
+    ok(setrlimit(libc::RLIMIT_NOFILE, 20, 30));
     in_child(|| {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        ok(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) });
-        assert_eq!((limit.rlim_cur, limit.rlim_max), (20, 30));
+        assert_eq!(getrlimit(libc::RLIMIT_NOFILE), Ok((20, 30)));
         let mut last = 0;
-        while let fd @ 0.. = unsafe { libc::dup(0) } {
-            last = fd;
-        }
-        assert_eq!((last, errno()), (19, libc::EMFILE));
-        fails(unsafe { libc::dup2(0, 20) }, libc::EBADF);
+        let error = loop {
+            match dup(0) {
+                Ok(fd) => last = fd,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((last, error), (19, libc::EMFILE));
+        fails(dup2(0, 20), libc::EBADF);
     });
-    let wrong = libc::rlimit {
-        rlim_cur: 2,
-        rlim_max: 1,
-    };
-    fails(
-        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const wrong) },
-        libc::EINVAL,
-    );
+    fails(setrlimit(libc::RLIMIT_CORE, 2, 1), libc::EINVAL);
+    let mut limit: libc::rlimit = zeroed();
     assert_eq!(
         call(libc::SYS_getrlimit, &[99, &raw mut limit as usize]),
         Err(libc::EINVAL)
@@ -575,43 +473,35 @@ fn limits() {
 }
 
 fn file_size_limit() {
-    let limit = libc::rlimit {
-        rlim_cur: 1000,
-        rlim_max: 1000,
-    };
     let fd = file("f", b"");
     let end = end_of(|| {
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) });
+        limit(libc::RLIMIT_FSIZE, 1000);
         let data = [1_u8; 1500];
-        assert_eq!(
-            ok(unsafe { libc::write(fd, data.as_ptr().cast(), 1500) }),
-            1000
-        );
-        let _ = unsafe { libc::write(fd, data.as_ptr().cast(), 1) };
+        assert_eq!(ok(write(fd, &data)), 1000);
+        let _ = write(fd, &data[..1]);
     });
     assert_eq!(end, Ended::Signal(libc::SIGXFSZ));
     in_child(|| {
-        ok(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) });
-        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-        fails(
-            unsafe { libc::write(fd, [0_u8; 1].as_ptr().cast(), 1) },
-            libc::EFBIG,
-        );
-        fails(unsafe { libc::ftruncate(fd, 2000) }, libc::EFBIG);
+        limit(libc::RLIMIT_FSIZE, 1000);
+        ignore_signal(libc::SIGXFSZ);
+        fails(write(fd, &[0]), libc::EFBIG);
+        fails(ftruncate(fd, 2000), libc::EFBIG);
     });
 }
 
 fn names() {
-    ok(unsafe { libc::prctl(libc::PR_SET_NAME, c("a-name-that-is-too-long").as_ptr()) });
+    let mut name = *b"a-name-that-is-too-long";
+    let long = name.first_chunk_mut().expect("it is longer");
+    ok(prctl_name(libc::PR_SET_NAME, long));
     let mut name = [0_u8; 16];
-    ok(unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) });
+    ok(prctl_name(libc::PR_GET_NAME, &mut name));
     assert_eq!(&name, b"a-name-that-is-\0");
     assert_eq!(
         std::fs::read_to_string("/proc/self/comm").expect("procfs"),
         "a-name-that-is-\n"
     );
     std::fs::write("/proc/self/comm", "other").expect("it is ours");
-    ok(unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) });
+    ok(prctl_name(libc::PR_GET_NAME, &mut name));
     assert_eq!(&name[..6], b"other\0");
 }
 
@@ -620,13 +510,10 @@ fn parent_death_signal() {
     in_child(|| {
         let (ready, set) = pipe();
         child(|| {
-            ok(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGUSR1) });
-            let mut signals: libc::sigset_t = unsafe { std::mem::zeroed() };
-            unsafe { libc::sigaddset(&raw mut signals, libc::SIGUSR1) };
-            unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut()) };
+            ok(prctl(libc::PR_SET_PDEATHSIG, libc::SIGUSR1 as usize));
+            let signals = block(&[libc::SIGUSR1]);
             put(set, b"x");
-            let mut got = 0;
-            unsafe { libc::sigwait(&raw const signals, &raw mut got) };
+            let got = sigwait(signals);
             put(writer, &got.to_ne_bytes());
             0
         });
@@ -636,36 +523,27 @@ fn parent_death_signal() {
 }
 
 fn usage_is_counted() {
-    let start = std::time::Instant::now();
     let pid = child(|| {
-        while start.elapsed().as_millis() < 150 {
-            std::hint::spin_loop();
-        }
+        spin(Duration::from_millis(150));
         0
     });
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let mut usage: libc::rusage = zeroed();
     let mut status = 0;
-    assert_eq!(
-        ok(unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) }),
-        pid
-    );
+    assert_eq!(ok(wait4(pid, &mut status, 0, Some(&mut usage))), pid);
     let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
     assert!(
         micros(usage.ru_utime) + micros(usage.ru_stime) >= 20_000,
         "a busy child used no time"
     );
-    let mut children: libc::rusage = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut children) });
+    let children = ok(getrusage(libc::RUSAGE_CHILDREN));
     assert_eq!(micros(children.ru_utime), micros(usage.ru_utime));
-    fails(unsafe { libc::getrusage(7, &raw mut usage) }, libc::EINVAL);
-    let mut times: libc::tms = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::times(&raw mut times) });
+    fails(getrusage(7), libc::EINVAL);
+    let times = ok(times());
     assert!(times.tms_cutime + times.tms_cstime > 0);
 }
 
 fn uname_and_sysinfo() {
-    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::uname(&raw mut name) });
+    let name = ok(uname());
     let text = |field: &[libc::c_char]| -> String {
         field
             .iter()
@@ -682,8 +560,7 @@ fn uname_and_sysinfo() {
         "{}",
         text(&name.release)
     );
-    let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::sysinfo(&raw mut info) });
+    let info = ok(sysinfo());
     assert!(
         info.totalram > 0 && info.freeram > 0 && info.freeram <= info.totalram && info.procs > 1
     );
@@ -693,19 +570,10 @@ fn uname_and_sysinfo() {
 
 fn random_bytes() {
     let (mut a, mut b) = ([0_u8; 64], [0_u8; 64]);
-    assert_eq!(
-        ok(unsafe { libc::getrandom(a.as_mut_ptr().cast(), 64, 0) }),
-        64
-    );
-    assert_eq!(
-        ok(unsafe { libc::getrandom(b.as_mut_ptr().cast(), 64, libc::GRND_NONBLOCK) }),
-        64
-    );
+    assert_eq!(ok(getrandom(&mut a, 0)), 64);
+    assert_eq!(ok(getrandom(&mut b, libc::GRND_NONBLOCK)), 64);
     assert_ne!(a, b);
-    fails(
-        unsafe { libc::getrandom(a.as_mut_ptr().cast(), 64, 0x1000) },
-        libc::EINVAL,
-    );
+    fails(getrandom(&mut a, 0x1000), libc::EINVAL);
     let fd = ok(open("/dev/urandom", libc::O_RDONLY));
     assert_ne!(get(fd, 64), b);
 }
@@ -725,7 +593,7 @@ fn clone3_makes_a_process() {
     args.0[4] = libc::SIGCHLD as u64;
     let pid = call(libc::SYS_clone3, &[&raw const args as usize, 88]).expect("clone3 works");
     if pid == 0 {
-        unsafe { libc::_exit(21) };
+        exit(21);
     }
     assert_eq!(wait(pid as i32), Ended::Exit(21));
 }
@@ -765,25 +633,17 @@ fn vfork_waits_for_exec() {
 }
 
 fn affinity_and_cpu() {
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) });
-    let count = unsafe { libc::CPU_COUNT(&set) };
-    assert!(count >= 1);
-    for cpu in 0..count as usize {
-        let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        unsafe { libc::CPU_SET(cpu, &mut one) };
-        ok(unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) });
-        assert_eq!(ok(unsafe { libc::sched_getcpu() }), cpu as i32);
+    let all = ok(sched_getaffinity(0));
+    assert!(!all.is_empty());
+    for cpu in all {
+        ok(sched_setaffinity(0, &[cpu]));
+        assert_eq!(current_cpu(), cpu);
     }
-    let none: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    fails(
-        unsafe { libc::sched_setaffinity(0, size_of_val(&none), &raw const none) },
-        libc::EINVAL,
-    );
+    fails(sched_setaffinity(0, &[]), libc::EINVAL);
 }
 
 fn proc_self() {
-    let pid = unsafe { libc::getpid() };
+    let pid = getpid();
     assert_eq!(
         std::fs::read_link("/proc/self").expect("procfs"),
         std::path::Path::new(&pid.to_string())
@@ -809,38 +669,26 @@ fn proc_self() {
 }
 
 fn nice_values() {
-    let nice = || ok(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) });
+    let nice = || ok(nice_of(0));
     assert_eq!(nice(), 0);
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 50) });
+    ok(set_nice(0, 50));
     assert_eq!(nice(), 19);
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 3) });
+    ok(set_nice(0, 3));
     in_child(|| {
         assert_eq!(nice(), 3);
         become_user();
-        fails(
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 2) },
-            libc::EACCES,
-        );
+        fails(set_nice(0, 2), libc::EACCES);
     });
-    fails(
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 999_999, 2) },
-        libc::ESRCH,
-    );
-    fails(unsafe { libc::setpriority(9, 0, 2) }, libc::EINVAL);
+    fails(set_nice(999_999, 2), libc::ESRCH);
+    assert_eq!(call(libc::SYS_setpriority, &[9, 0, 2]), Err(libc::EINVAL));
 }
 
 fn dumpable_and_no_new_privs() {
-    assert_eq!(ok(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }), 1);
-    ok(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) });
-    assert_eq!(ok(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }), 0);
-    ok(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
-    assert_eq!(
-        ok(unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) }),
-        1
-    );
-    fails(
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) },
-        libc::EINVAL,
-    );
-    fails(unsafe { libc::prctl(123_456) }, libc::EINVAL);
+    assert_eq!(ok(prctl(libc::PR_GET_DUMPABLE, 0)), 1);
+    ok(prctl(libc::PR_SET_DUMPABLE, 0));
+    assert_eq!(ok(prctl(libc::PR_GET_DUMPABLE, 0)), 0);
+    ok(prctl(libc::PR_SET_NO_NEW_PRIVS, 1));
+    assert_eq!(ok(prctl(libc::PR_GET_NO_NEW_PRIVS, 0)), 1);
+    fails(prctl(libc::PR_SET_NO_NEW_PRIVS, 0), libc::EINVAL);
+    fails(prctl(123_456, 0), libc::EINVAL);
 }

@@ -41,7 +41,7 @@ fn stat_fields(pid: i32) -> Vec<String> {
 }
 
 fn links_to_oneself() {
-    let pid = unsafe { libc::getpid() };
+    let pid = getpid();
     assert_eq!(link("/proc/self"), pid.to_string());
     assert_eq!(link("/proc/thread-self"), format!("{pid}/task/{pid}"));
     std::env::set_current_dir("/tmp").expect("/tmp");
@@ -54,16 +54,16 @@ fn links_to_oneself() {
 }
 
 fn stat_has_all_fields() {
-    let pid = unsafe { libc::getpid() };
+    let pid = getpid();
     let stat = text("/proc/self/stat");
     assert!(stat.starts_with(&format!("{pid} (usertests) R ")), "{stat}");
     assert!(stat.ends_with('\n'));
     let fields = stat_fields(pid);
     assert_eq!(fields.len(), 50);
     let number = |at: usize| fields[at - 3].parse::<i64>().expect("a number");
-    assert_eq!(number(4), i64::from(unsafe { libc::getppid() }));
-    assert_eq!(number(5), i64::from(unsafe { libc::getpgrp() }));
-    assert_eq!(number(6), i64::from(unsafe { libc::getsid(0) }));
+    assert_eq!(number(4), i64::from(getppid()));
+    assert_eq!(number(5), i64::from(getpgrp()));
+    assert_eq!(number(6), i64::from(ok(getsid(0))));
     assert_eq!(number(20), 1, "threads");
     assert!(number(22) > 0, "start time");
     assert!(number(23) > 100_000 && number(24) > 10, "sizes");
@@ -79,31 +79,29 @@ fn stat_has_all_fields() {
 fn status_tells_identity() {
     let field = |name| proc_field("/proc/self/status", name).unwrap_or_else(|| panic!("no {name}"));
     assert_eq!(field("Name"), "usertests");
-    assert_eq!(field("Pid"), unsafe { libc::getpid() }.to_string());
-    assert_eq!(field("PPid"), unsafe { libc::getppid() }.to_string());
-    let uid = unsafe { libc::getuid() };
+    assert_eq!(field("Pid"), getpid().to_string());
+    assert_eq!(field("PPid"), getppid().to_string());
+    let uid = getuid();
     assert_eq!(field("Uid"), format!("{uid}\t{uid}\t{uid}\t{uid}"));
     assert_eq!(field("Threads"), "1");
     assert!(field("State").starts_with("R (running)"));
     assert!(field("VmRSS").ends_with(" kB"));
-    let before = unsafe { libc::umask(0o27) };
+    let before = umask(0o27);
     assert_eq!(
         proc_field("/proc/self/status", "Umask").as_deref(),
         Some("0027")
     );
-    unsafe { libc::umask(before) };
+    umask(before);
     let blocked = |signal: i32| 1u64 << (signal - 1);
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR1) };
-    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    unsafe { libc::raise(libc::SIGUSR1) };
+    block(&[libc::SIGUSR1]);
+    raise(libc::SIGUSR1);
     let mask = |name| u64::from_str_radix(&field(name), 16).expect("a mask");
     assert_ne!(mask("SigBlk") & blocked(libc::SIGUSR1), 0);
     assert_ne!(
         (mask("SigPnd") | mask("ShdPnd")) & blocked(libc::SIGUSR1),
         0
     );
-    unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    ignore_signal(libc::SIGUSR2);
     assert_ne!(mask("SigIgn") & blocked(libc::SIGUSR2), 0);
 }
 
@@ -198,7 +196,7 @@ fn command_name_can_be_set() {
     std::fs::write("/proc/self/comm", "a new name that is long").expect("it may be set");
     assert_eq!(text("/proc/self/comm"), "a new name that\n");
     let mut name = [0u8; 16];
-    ok(unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) });
+    ok(prctl_name(libc::PR_GET_NAME, &mut name));
     assert_eq!(&name, b"a new name that\0");
 }
 
@@ -222,18 +220,18 @@ fn zombies_are_shown() {
     });
     sleep_ms(30);
     assert_eq!(stat_fields(pid)[0], "S");
-    ok(unsafe { libc::kill(pid, libc::SIGSTOP) });
+    ok(kill(pid, libc::SIGSTOP));
     while stat_fields(pid)[0] != "T" {
         sleep_ms(10);
     }
-    ok(unsafe { libc::kill(pid, libc::SIGKILL) });
+    ok(kill(pid, libc::SIGKILL));
     wait(pid);
 }
 
 fn threads_have_directories() {
     let (reader, writer) = pipe();
     let thread = std::thread::spawn(move || {
-        let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+        let tid = gettid();
         put(writer, &tid.to_ne_bytes());
         tid
     });
@@ -242,7 +240,7 @@ fn threads_have_directories() {
     assert_eq!(thread.join().expect("it ends"), tid);
     let (go, stop) = pipe();
     let thread = std::thread::spawn(move || {
-        let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+        let tid = gettid();
         put(writer, &tid.to_ne_bytes());
         get(go, 1);
     });
@@ -269,7 +267,7 @@ fn threads_have_directories() {
 }
 
 fn others_are_private() {
-    let pid = unsafe { libc::getpid() };
+    let pid = getpid();
     in_child(|| {
         become_user();
         for name in ["environ", "maps", "mem", "auxv"] {
@@ -375,26 +373,19 @@ fn memory_through_a_file() {
     let mem = ok(open("/proc/self/mem", libc::O_RDWR));
     let at = value.as_ptr() as libc::off_t;
     let mut seen = [0u8; 4];
-    assert_eq!(
-        unsafe { libc::pread(mem, seen.as_mut_ptr().cast(), 4, at) },
-        4
-    );
+    assert_eq!(ok(pread(mem, &mut seen, at)), 4);
     assert_eq!(seen, value);
-    fails(
-        unsafe { libc::pread(mem, seen.as_mut_ptr().cast(), 4, 4096) },
-        libc::EIO,
-    );
+    fails(pread(mem, &mut seen, 4096), libc::EIO);
 }
 
 fn limits_are_listed() {
-    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) });
+    let (limit, _) = ok(getrlimit(libc::RLIMIT_NOFILE));
     let limits = text("/proc/self/limits");
     let line = limits
         .lines()
         .find(|line| line.starts_with("Max open files"))
         .expect("the line");
-    assert!(line.contains(&format!(" {} ", limit.rlim_cur)), "{line}");
+    assert!(line.contains(&format!(" {} ", limit)), "{line}");
     assert_eq!(limits.lines().count(), 17);
 }
 
@@ -408,25 +399,18 @@ fn null_zero_full() {
     put(zero, b"x");
     let full = ok(open("/dev/full", libc::O_RDWR));
     assert_eq!(get(full, 3), [0; 3]);
-    fails(
-        unsafe { libc::write(full, c"x".as_ptr().cast(), 1) },
-        libc::ENOSPC,
-    );
-    assert_eq!(unsafe { libc::lseek(null, 100, libc::SEEK_SET) }, 0);
-    let shared = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE,
-            zero,
-            0,
-        )
-    };
-    assert_ne!(shared, libc::MAP_FAILED);
-    let byte = shared.cast::<u8>();
-    assert_eq!(unsafe { byte.read() }, 0);
-    unsafe { byte.write(7) };
+    fails(write(full, b"x"), libc::ENOSPC);
+    assert_eq!(ok(lseek(null, 100, libc::SEEK_SET)), 0);
+    let private = ok(mmap(
+        0,
+        4096,
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE,
+        zero,
+        0,
+    ));
+    assert_eq!(peek(private), 0);
+    poke(private, 7);
     assert_eq!(get(zero, 1), [0]);
 }
 
@@ -453,13 +437,10 @@ fn partial_reads_agree() {
         parts.extend(part);
     }
     assert_eq!(parts, whole);
-    assert_eq!(ok(unsafe { libc::lseek(fd, 5, libc::SEEK_SET) }), 5);
+    assert_eq!(ok(lseek(fd, 5, libc::SEEK_SET)), 5);
     assert_eq!(get(fd, 6), whole[5..11]);
     let mut middle = [0u8; 4];
-    assert_eq!(
-        unsafe { libc::pread(fd, middle.as_mut_ptr().cast(), 4, 3) },
-        4
-    );
+    assert_eq!(ok(pread(fd, &mut middle, 3)), 4);
     assert_eq!(middle, whole[3..7]);
 }
 

@@ -50,7 +50,7 @@ fn request(request: impl Into<i64>, pid: i32, data: usize) {
 #[track_caller]
 fn stop_of(pid: i32) -> i32 {
     let mut status = 0;
-    let got = ok(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) });
+    let got = ok(waitpid(pid, &mut status, libc::__WALL));
     assert_eq!(got, pid);
     assert!(libc::WIFSTOPPED(status), "status {status:x}");
     status >> 8
@@ -61,7 +61,7 @@ fn stop_of(pid: i32) -> i32 {
 fn traced(body: impl FnOnce() -> i32) -> i32 {
     let pid = child(|| {
         ptrace(0, 0, 0, 0).expect("our parent traces us");
-        ok(unsafe { libc::raise(libc::SIGSTOP) });
+        raise(libc::SIGSTOP);
         body()
     });
     assert_eq!(stop_of(pid), libc::SIGSTOP);
@@ -97,7 +97,7 @@ fn peek(pid: i32, at: usize) -> u64 {
 fn registers_are_read_and_written() {
     let pid = traced(|| {
         let result: i32;
-        // Stops with 41 in rbx, and goes on with what the tracer makes of it.
+        // SAFETY: stops with 41 in rbx, and goes on with what the tracer makes of it; rbx is then as before.
         unsafe {
             std::arch::asm!(
                 "push rbx", "mov ebx, 41", "int3", "mov {0:e}, ebx", "pop rbx",
@@ -138,15 +138,11 @@ fn registers_are_read_and_written() {
 }
 
 fn memory_is_read_and_written() {
-    let page = map(8192);
-    unsafe {
-        page.add(4092)
-            .cast::<u64>()
-            .write_unaligned(0x1122_3344_5566_7788)
-    };
-    ok(unsafe { libc::mprotect(page.cast(), 4096, libc::PROT_NONE) });
-    let pid = traced(|| i32::from(unsafe { *page.add(4098) }));
-    let at = page as usize + 4092;
+    let page = map(8192) as usize;
+    let at = page + 4092;
+    poke_all(at, &0x1122_3344_5566_7788_u64.to_ne_bytes());
+    ok(mprotect(page, 4096, libc::PROT_NONE));
+    let pid = traced(|| i32::from(crate::sys::peek(page + 4098)));
     // A debugger gets past protections.
     assert_eq!(peek(pid, at), 0x1122_3344_5566_7788);
     let poke = ptrace(
@@ -253,6 +249,7 @@ fn call_info() {
 
 fn one_instruction_at_a_time() {
     let pid = traced(|| {
+        // SAFETY: does nothing but stop.
         unsafe { std::arch::asm!("int3", "nop", "nop", "nop", "int3") };
         0
     });
@@ -266,7 +263,7 @@ fn one_instruction_at_a_time() {
         assert_eq!(now[RIP], start + n);
         assert_eq!(now[18] & 0x100, 0, "the trap flag is the tracer's");
     }
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let mut info: libc::siginfo_t = zeroed();
     request(libc::PTRACE_GETSIGINFO, pid, &raw mut info as usize);
     assert_eq!((info.si_signo, info.si_code), (libc::SIGTRAP, 2));
     go(pid);
@@ -304,27 +301,23 @@ fn breakpoints() {
 }
 
 fn signals_pass_the_tracer() {
-    extern "C" fn handler(_: i32) {}
     let pid = traced(|| {
-        unsafe { libc::signal(libc::SIGUSR2, handler as *const () as usize) };
-        unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
+        catch_signal(libc::SIGUSR2);
+        ignore_signal(libc::SIGWINCH);
         // Suppressed, changed to one with a handler, and one that is ignored but seen.
         for signal in [libc::SIGTERM, libc::SIGUSR1, libc::SIGWINCH] {
-            ok(unsafe { libc::raise(signal) });
+            raise(signal);
         }
-        ok(unsafe { libc::raise(libc::SIGUSR1) });
+        raise(libc::SIGUSR1);
         0
     });
     go(pid);
     assert_eq!(stop_of(pid), libc::SIGTERM);
     go(pid);
     assert_eq!(stop_of(pid), libc::SIGUSR1);
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let mut info: libc::siginfo_t = zeroed();
     request(libc::PTRACE_GETSIGINFO, pid, &raw mut info as usize);
-    assert_eq!(
-        (info.si_signo, unsafe { info.si_pid() }),
-        (libc::SIGUSR1, pid)
-    );
+    assert_eq!((info.si_signo, info.pid()), (libc::SIGUSR1, pid));
     request(libc::PTRACE_CONT, pid, libc::SIGUSR2 as usize);
     assert_eq!(stop_of(pid), libc::SIGWINCH);
     request(libc::PTRACE_CONT, pid, libc::SIGWINCH as usize);
@@ -365,13 +358,7 @@ fn children_are_followed() {
 
 fn exec_and_exit_are_events() {
     let pid = traced(|| {
-        let path = c("/bin/busybox");
-        let args = [
-            path.as_ptr(),
-            c("true").into_raw().cast_const(),
-            std::ptr::null(),
-        ];
-        unsafe { libc::execv(path.as_ptr(), args.as_ptr()) };
+        ignore(execve("/bin/busybox", &["busybox", "true"]));
         1
     });
     let options = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACEEXIT;
@@ -386,13 +373,7 @@ fn exec_and_exit_are_events() {
     assert_eq!(wait(pid), Ended::Exit(0));
     // Without the option, a SIGTRAP tells of a new program.
     let pid = traced(|| {
-        let path = c("/bin/busybox");
-        let args = [
-            path.as_ptr(),
-            c("false").into_raw().cast_const(),
-            std::ptr::null(),
-        ];
-        unsafe { libc::execv(path.as_ptr(), args.as_ptr()) };
+        ignore(execve("/bin/busybox", &["busybox", "false"]));
         7
     });
     go(pid);
@@ -407,17 +388,13 @@ fn sleeper() -> i32 {
     let pid = child(|| {
         put(write, b"x");
         loop {
-            unsafe { libc::pause() };
+            ignore(pause());
         }
     });
     get(read, 1);
     close(read);
     close(write);
     pid
-}
-
-fn kill(pid: i32, signal: i32) {
-    ok(unsafe { libc::kill(pid, signal) });
 }
 
 fn seized_and_interrupted() {
@@ -440,26 +417,26 @@ fn seized_and_interrupted() {
     go(pid);
     assert_eq!(ptrace(INTERRUPT, pid, 0, 0), Ok(0));
     assert_eq!(stop_of(pid), libc::SIGTRAP | EVENT_STOP << 8);
-    kill(pid, libc::SIGKILL);
+    ok(kill(pid, libc::SIGKILL));
     assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));
 }
 
 fn group_stops_of_a_seized_process() {
     let pid = sleeper();
     assert_eq!(ptrace(SEIZE, pid, 0, 0), Ok(0));
-    kill(pid, libc::SIGSTOP);
+    ok(kill(pid, libc::SIGSTOP));
     assert_eq!(stop_of(pid), libc::SIGSTOP);
     request(libc::PTRACE_CONT, pid, libc::SIGSTOP as usize);
     assert_eq!(stop_of(pid), libc::SIGSTOP | EVENT_STOP << 8);
     assert_eq!(ptrace(LISTEN, pid, 0, 0), Ok(0));
     let cont = ptrace(libc::PTRACE_CONT as usize, pid, 0, 0);
     assert_eq!(cont, Err(libc::ESRCH), "it listens");
-    kill(pid, libc::SIGCONT);
+    ok(kill(pid, libc::SIGCONT));
     assert_eq!(stop_of(pid), libc::SIGTRAP | EVENT_STOP << 8);
     go(pid);
     assert_eq!(stop_of(pid), libc::SIGCONT);
     go(pid);
-    kill(pid, libc::SIGKILL);
+    ok(kill(pid, libc::SIGKILL));
     assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));
 }
 
@@ -496,11 +473,11 @@ fn tracer_waits_before_the_parent() {
         i32::from(wait(pid) != Ended::Signal(libc::SIGKILL))
     });
     get(read, 1);
-    kill(pid, libc::SIGKILL);
+    ok(kill(pid, libc::SIGKILL));
     sleep_ms(100);
     let mut status = 0;
-    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    assert_eq!(got, 0, "its tracer has not waited yet");
+    let got = waitpid(pid, &mut status, libc::WNOHANG);
+    assert_eq!(got, Ok(0), "its tracer has not waited yet");
     put(told, b"x");
     assert_eq!(wait(tracer), Ended::Exit(0));
     assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));
@@ -514,8 +491,8 @@ fn tracee_outlives_its_tracer() {
     });
     let tracer = proc_field(&format!("/proc/{pid}/status"), "TracerPid");
     assert_eq!(tracer.as_deref(), Some("0"));
-    kill(pid, libc::SIGCONT);
-    kill(pid, libc::SIGTERM);
+    ok(kill(pid, libc::SIGCONT));
+    ok(kill(pid, libc::SIGTERM));
     assert_eq!(wait(pid), Ended::Signal(libc::SIGTERM));
 }
 
@@ -548,7 +525,7 @@ fn who_may_trace() {
     stop_of(pid);
     let other = std::thread::spawn(move || ptrace(libc::PTRACE_CONT as usize, pid, 0, 0));
     assert_eq!(other.join().expect("it ends"), Err(libc::ESRCH));
-    kill(pid, libc::SIGKILL);
+    ok(kill(pid, libc::SIGKILL));
     assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));
 }
 
@@ -585,14 +562,14 @@ fn bad_requests() {
         let _ = at(libc::PTRACE_POKEUSER as usize, word * 8, u64::MAX as usize);
     }
     let _ = at(libc::PTRACE_SINGLESTEP as usize, 0, 0);
-    kill(pid, libc::SIGKILL);
+    ok(kill(pid, libc::SIGKILL));
     while !matches!(wait_any(pid), Some(Ended::Signal(_))) {}
 }
 
 /// Waits for a stop (`None`) or the end.
 fn wait_any(pid: i32) -> Option<Ended> {
     let mut status = 0;
-    ok(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) });
+    ok(waitpid(pid, &mut status, libc::__WALL));
     if libc::WIFSTOPPED(status) {
         None
     } else if libc::WIFEXITED(status) {

@@ -26,7 +26,7 @@ const IRQP_READ: usize = 0x8008_700b;
 const IRQP_SET: usize = 0x4008_700c;
 
 fn device() -> i32 {
-    open("/dev/rtc0", libc::O_RDWR)
+    ok(open("/dev/rtc0", libc::O_RDWR))
 }
 
 fn control(fd: i32, request: usize, arg: usize) -> Result<usize, i32> {
@@ -41,12 +41,28 @@ fn time(fd: i32) -> [i32; 9] {
 
 /// Seconds since 1970, by the C library.
 fn seconds(fields: [i32; 9]) -> i64 {
-    // SAFETY: a structure of numbers.
+    // SAFETY: a structure of numbers, and a pointer to a name that is not looked at.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     (tm.tm_sec, tm.tm_min, tm.tm_hour) = (fields[0], fields[1], fields[2]);
     (tm.tm_mday, tm.tm_mon, tm.tm_year) = (fields[3], fields[4], fields[5]);
-    // SAFETY: reads and normalises it.
+    // SAFETY: reads and normalises it, and nothing else.
     unsafe { libc::timegm(&mut tm) }
+}
+
+/// The other way round.
+fn fields(seconds: i64) -> [i32; 9] {
+    // SAFETY: as above.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: fills the structure, and nothing else.
+    unsafe { libc::gmtime_r(&seconds, &mut tm) };
+    let (time, day) = (
+        [tm.tm_sec, tm.tm_min, tm.tm_hour],
+        [tm.tm_mday, tm.tm_mon, tm.tm_year],
+    );
+    [time, day, [0; 3]]
+        .concat()
+        .try_into()
+        .expect("nine of them")
 }
 
 fn the_clock_is_read_and_set() {
@@ -63,15 +79,7 @@ fn the_clock_is_read_and_set() {
         control(fd, SET_TIME, &raw const wrong as usize),
         Err(libc::EINVAL)
     );
-    // SAFETY: a structure of numbers, which the C library fills in.
-    let back = unsafe {
-        let then = seconds(before) + start.elapsed().as_secs() as i64;
-        let mut tm: libc::tm = std::mem::zeroed();
-        libc::gmtime_r(&then, &mut tm);
-        [
-            tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year, 0, 0, 0,
-        ]
-    };
+    let back = fields(seconds(before) + start.elapsed().as_secs() as i64);
     control(fd, SET_TIME, &raw const back as usize).expect("root may");
     assert_eq!(control(fd, 0x7099, 0), Err(libc::ENOTTY));
     assert_eq!(control(fd, RD_TIME, 8), Err(libc::EFAULT));
@@ -88,13 +96,8 @@ fn events(fd: i32) -> (u64, u64) {
 fn the_alarm_interrupts_once() {
     let fd = device();
     let mut at = time(fd);
-    // SAFETY: a structure of numbers, which the C library fills in.
-    unsafe {
-        let then = seconds(at) + 2;
-        let mut tm: libc::tm = std::mem::zeroed();
-        libc::gmtime_r(&then, &mut tm);
-        (at[0], at[1], at[2]) = (tm.tm_sec, tm.tm_min, tm.tm_hour);
-    }
+    let then = fields(seconds(at) + 2);
+    at[..3].copy_from_slice(&then[..3]);
     control(fd, ALM_SET, &raw const at as usize).expect("it is set");
     control(fd, AIE_ON, 0).expect("it is let in");
     let start = Instant::now();

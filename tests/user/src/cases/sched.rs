@@ -2,7 +2,7 @@
 
 use super::cases;
 use crate::sys::*;
-use std::mem::zeroed;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,45 +34,34 @@ cases![
 
 const RESET_ON_FORK: i32 = 0x4000_0000;
 
-fn set(pid: i32, policy: i32, priority: i32) -> i32 {
+fn set(pid: i32, policy: i32, priority: i32) -> Result<usize> {
     // Not the C library's, which refuses by itself.
     let param = [priority];
-    result(
+    call(
         libc::SYS_sched_setscheduler,
         &[pid as usize, policy as usize, param.as_ptr() as usize],
     )
 }
 
-fn set_priority(pid: i32, priority: i32) -> i32 {
+fn set_priority(pid: i32, priority: i32) -> Result<usize> {
     let param = [priority];
-    result(
+    call(
         libc::SYS_sched_setparam,
         &[pid as usize, param.as_ptr() as usize],
     )
 }
 
 fn policy(pid: i32) -> i32 {
-    ok(result(libc::SYS_sched_getscheduler, &[pid as usize]))
+    ok(call(libc::SYS_sched_getscheduler, &[pid as usize])) as i32
 }
 
 fn priority(pid: i32) -> i32 {
     let mut param = [-1];
-    ok(result(
+    ok(call(
         libc::SYS_sched_getparam,
         &[pid as usize, param.as_mut_ptr() as usize],
     ));
     param[0]
-}
-
-/// A call's result as the C library would give it.
-fn result(number: i64, args: &[usize]) -> i32 {
-    match call(number, args) {
-        Ok(value) => value as i32,
-        Err(error) => {
-            unsafe { *libc::__errno_location() = error };
-            -1
-        }
-    }
 }
 
 /// Field `n` of `stat` in proc(5), counted from 1.
@@ -89,20 +78,19 @@ const PROCESSOR: usize = 39;
 const RT_PRIORITY: usize = 40;
 const POLICY: usize = 41;
 
-fn me() -> i32 {
-    unsafe { libc::getpid() }
-}
-
 fn policies_are_set_and_read() {
     assert_eq!((policy(0), priority(0)), (libc::SCHED_OTHER, 0));
-    let fields = || [PRIORITY, RT_PRIORITY, POLICY].map(|n| stat_field(me(), n));
+    let fields = || [PRIORITY, RT_PRIORITY, POLICY].map(|n| stat_field(getpid(), n));
     assert_eq!(fields(), [20, 0, 0]);
     ok(set(0, libc::SCHED_FIFO, 10));
-    assert_eq!((policy(me()), priority(me())), (libc::SCHED_FIFO, 10));
+    assert_eq!(
+        (policy(getpid()), priority(getpid())),
+        (libc::SCHED_FIFO, 10)
+    );
     assert_eq!(fields(), [-11, 10, 1]);
     ok(set_priority(0, 99));
     assert_eq!(fields(), [-100, 99, 1]);
-    ok(set(me(), libc::SCHED_RR, 1));
+    ok(set(getpid(), libc::SCHED_RR, 1));
     assert_eq!(fields(), [-2, 1, 2]);
     for other in [libc::SCHED_BATCH, libc::SCHED_IDLE, libc::SCHED_OTHER] {
         ok(set(0, other, 0));
@@ -110,10 +98,10 @@ fn policies_are_set_and_read() {
         assert_eq!(fields(), [20, 0, i64::from(other)]);
     }
     // Nice levels stay while a policy does not heed them.
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) });
+    ok(set_nice(0, 5));
     ok(set(0, libc::SCHED_FIFO, 7));
-    assert_eq!(stat_field(me(), NICE), 5);
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 6) });
+    assert_eq!(stat_field(getpid(), NICE), 5);
+    ok(set_nice(0, 6));
     assert_eq!(fields(), [-8, 7, 1]);
     ok(set(0, libc::SCHED_OTHER, 0));
     assert_eq!(fields(), [26, 0, 0]);
@@ -149,23 +137,17 @@ fn invalid_values_are_refused() {
     }
     ok(set(0, libc::SCHED_OTHER, 0));
     for number in [libc::SYS_sched_setparam, libc::SYS_sched_getparam] {
-        fails(result(number, &[0, 0]), libc::EINVAL);
-        fails(result(number, &[0, 8]), libc::EFAULT);
+        fails(call(number, &[0, 0]), libc::EINVAL);
+        fails(call(number, &[0, 8]), libc::EFAULT);
     }
+    fails(call(libc::SYS_sched_setscheduler, &[0, 0, 0]), libc::EINVAL);
+    fails(call(libc::SYS_sched_setscheduler, &[0, 0, 8]), libc::EFAULT);
     fails(
-        result(libc::SYS_sched_setscheduler, &[0, 0, 0]),
+        call(libc::SYS_sched_getscheduler, &[usize::MAX]),
         libc::EINVAL,
     );
     fails(
-        result(libc::SYS_sched_setscheduler, &[0, 0, 8]),
-        libc::EFAULT,
-    );
-    fails(
-        result(libc::SYS_sched_getscheduler, &[usize::MAX]),
-        libc::EINVAL,
-    );
-    fails(
-        result(libc::SYS_sched_getscheduler, &[0x3fff_ffff]),
+        call(libc::SYS_sched_getscheduler, &[0x3fff_ffff]),
         libc::ESRCH,
     );
     for (policy, max, min) in [
@@ -176,23 +158,17 @@ fn invalid_values_are_refused() {
         (5, 0, 0),
         (6, 0, 0),
     ] {
-        assert_eq!(ok(unsafe { libc::sched_get_priority_max(policy) }), max);
-        assert_eq!(ok(unsafe { libc::sched_get_priority_min(policy) }), min);
+        assert_eq!(ok(sched_get_priority_max(policy)), max);
+        assert_eq!(ok(sched_get_priority_min(policy)), min);
     }
     for policy in [4, 7, -1] {
-        fails(
-            unsafe { libc::sched_get_priority_max(policy) },
-            libc::EINVAL,
-        );
-        fails(
-            unsafe { libc::sched_get_priority_min(policy) },
-            libc::EINVAL,
-        );
+        fails(sched_get_priority_max(policy), libc::EINVAL);
+        fails(sched_get_priority_min(policy), libc::EINVAL);
     }
 }
 
 fn users_need_the_right() {
-    let parent = me();
+    let parent = getpid();
     in_child(|| {
         become_user();
         fails(set(0, libc::SCHED_FIFO, 1), libc::EPERM);
@@ -210,13 +186,6 @@ fn users_need_the_right() {
 }
 
 fn limits_let_users_go_as_far() {
-    let limit = |what, value| {
-        let limit = libc::rlimit {
-            rlim_cur: value,
-            rlim_max: value,
-        };
-        ok(unsafe { libc::setrlimit(what, &limit) });
-    };
     in_child(|| {
         limit(libc::RLIMIT_RTPRIO, 10);
         limit(libc::RLIMIT_NICE, 20);
@@ -228,12 +197,9 @@ fn limits_let_users_go_as_far() {
         // RLIMIT_NICE of 20 is nice 0.
         ok(set(0, libc::SCHED_IDLE, 0));
         ok(set(0, libc::SCHED_OTHER, 0));
-        ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 4) });
-        ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) });
-        fails(
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -1) },
-            libc::EACCES,
-        );
+        ok(set_nice(0, 4));
+        ok(set_nice(0, 0));
+        fails(set_nice(0, -1), libc::EACCES);
     });
     in_child(|| {
         ok(set(0, libc::SCHED_FIFO, 50));
@@ -248,20 +214,25 @@ fn limits_let_users_go_as_far() {
 }
 
 fn children_reset() {
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -5) });
+    ok(set_nice(0, -5));
     ok(set(0, libc::SCHED_FIFO | RESET_ON_FORK, 30));
     assert_eq!(policy(0), libc::SCHED_FIFO | RESET_ON_FORK);
     in_child(|| {
         assert_eq!((policy(0), priority(0)), (libc::SCHED_OTHER, 0));
-        assert_eq!(stat_field(me(), NICE), 0);
+        assert_eq!(stat_field(getpid(), NICE), 0);
     });
     std::thread::spawn(|| assert_eq!(policy(0), libc::SCHED_OTHER))
         .join()
         .expect("no panic");
     ok(set(0, libc::SCHED_OTHER | RESET_ON_FORK, 0));
-    in_child(|| assert_eq!((policy(0), stat_field(me(), NICE)), (libc::SCHED_OTHER, 0)));
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 7) });
-    in_child(|| assert_eq!(stat_field(me(), NICE), 7));
+    in_child(|| {
+        assert_eq!(
+            (policy(0), stat_field(getpid(), NICE)),
+            (libc::SCHED_OTHER, 0)
+        )
+    });
+    ok(set_nice(0, 7));
+    in_child(|| assert_eq!(stat_field(getpid(), NICE), 7));
     // The flag of its own call changes nothing else.
     ok(set(0, libc::SCHED_BATCH, 0));
     assert_eq!(policy(0), libc::SCHED_BATCH);
@@ -287,8 +258,8 @@ struct Attr {
 const SIZE_FIRST: u32 = 48;
 const SIZE: u32 = 56;
 
-fn set_attr(attr: &mut Attr) -> i32 {
-    result(
+fn set_attr(attr: &mut Attr) -> Result<usize> {
+    call(
         libc::SYS_sched_setattr,
         &[0, std::ptr::from_mut(attr) as usize, 0],
     )
@@ -297,7 +268,7 @@ fn set_attr(attr: &mut Attr) -> i32 {
 fn get_attr(size: u32) -> Attr {
     let mut attr = Attr::default();
     let at = &raw mut attr as usize;
-    ok(result(libc::SYS_sched_getattr, &[0, at, size as usize, 0]));
+    ok(call(libc::SYS_sched_getattr, &[0, at, size as usize, 0]));
     attr
 }
 
@@ -337,11 +308,11 @@ fn attributes_by_size() {
     }
     let at = &raw const other as usize;
     for args in [[0, 0, 0], [usize::MAX, at, 0], [0, at, 1]] {
-        fails(result(libc::SYS_sched_setattr, &args), libc::EINVAL);
+        fails(call(libc::SYS_sched_setattr, &args), libc::EINVAL);
     }
-    fails(result(libc::SYS_sched_setattr, &[0, 8, 0]), libc::EFAULT);
+    fails(call(libc::SYS_sched_setattr, &[0, 8, 0]), libc::EFAULT);
     fails(
-        result(libc::SYS_sched_setattr, &[0x3fff_ffff, at, 0]),
+        call(libc::SYS_sched_setattr, &[0x3fff_ffff, at, 0]),
         libc::ESRCH,
     );
     for args in [
@@ -351,12 +322,9 @@ fn attributes_by_size() {
         [0, at, 4097, 0],
         [0, at, 48, 1],
     ] {
-        fails(result(libc::SYS_sched_getattr, &args), libc::EINVAL);
+        fails(call(libc::SYS_sched_getattr, &args), libc::EINVAL);
     }
-    fails(
-        result(libc::SYS_sched_getattr, &[0, 8, 48, 0]),
-        libc::EFAULT,
-    );
+    fails(call(libc::SYS_sched_getattr, &[0, 8, 48, 0]), libc::EFAULT);
     for attr in [
         Attr {
             policy: u32::MAX,
@@ -427,8 +395,8 @@ fn attributes_keep() {
 
 fn intervals() {
     let interval = |pid: i32| {
-        let mut time: libc::timespec = unsafe { zeroed() };
-        ok(unsafe { libc::sched_rr_get_interval(pid, &mut time) });
+        let mut time: libc::timespec = zeroed();
+        ok(sched_rr_get_interval(pid, &mut time));
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     };
     ok(set(0, libc::SCHED_RR, 5));
@@ -436,43 +404,31 @@ fn intervals() {
     ok(set(0, libc::SCHED_FIFO, 5));
     assert_eq!(interval(0), Duration::ZERO);
     ok(set(0, libc::SCHED_OTHER, 0));
-    assert!(interval(me()) < Duration::from_millis(100));
-    let call = libc::SYS_sched_rr_get_interval;
-    fails(result(call, &[usize::MAX, 0]), libc::EINVAL);
-    fails(result(call, &[0x3fff_ffff, 0]), libc::ESRCH);
-    fails(result(call, &[0, 8]), libc::EFAULT);
+    assert!(interval(getpid()) < Duration::from_millis(100));
+    let number = libc::SYS_sched_rr_get_interval;
+    fails(call(number, &[usize::MAX, 0]), libc::EINVAL);
+    fails(call(number, &[0x3fff_ffff, 0]), libc::ESRCH);
+    fails(call(number, &[0, 8]), libc::EFAULT);
 }
 
 fn nice_of_a_sleeper() {
     let (read, write) = pipe();
     let pid = child(|| {
         get(read, 1);
-        i32::from(stat_field(me(), NICE) != 9 || stat_field(me(), PRIORITY) != 29)
+        i32::from(stat_field(getpid(), NICE) != 9 || stat_field(getpid(), PRIORITY) != 29)
     });
     sleep_ms(20);
-    ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as u32, 9) });
+    ok(set_nice(pid, 9));
     put(write, b"x");
     assert_eq!(wait(pid), Ended::Exit(0));
 }
 
-fn cpus(set: &[usize]) -> libc::cpu_set_t {
-    let mut mask: libc::cpu_set_t = unsafe { zeroed() };
-    set.iter()
-        .for_each(|cpu| unsafe { libc::CPU_SET(*cpu, &mut mask) });
-    mask
-}
-
 fn pin(pid: i32, set: &[usize]) {
-    let mask = cpus(set);
-    ok(unsafe { libc::sched_setaffinity(pid, size_of_val(&mask), &mask) });
+    ok(sched_setaffinity(pid, set));
 }
 
 fn mask(pid: i32) -> Vec<usize> {
-    let mut mask = cpus(&[]);
-    ok(unsafe { libc::sched_getaffinity(pid, size_of_val(&mask), &mut mask) });
-    (0..1024)
-        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &mask) })
-        .collect()
+    ok(sched_getaffinity(pid))
 }
 
 fn masks_are_kept_and_checked() {
@@ -484,38 +440,27 @@ fn masks_are_kept_and_checked() {
     let list = proc_field("/proc/self/status", "Cpus_allowed_list");
     assert_eq!(list.as_deref(), Some("0"));
     pin(0, &all);
-    assert_eq!(mask(me()), all);
+    assert_eq!(mask(getpid()), all);
     let none = cpus(&[500]);
     let at = &raw const none as usize;
-    let call = libc::SYS_sched_setaffinity;
-    fails(result(call, &[0, 128, at]), libc::EINVAL);
-    fails(result(call, &[0, 0, at]), libc::EINVAL);
-    fails(result(call, &[0x3fff_ffff, 128, at]), libc::ESRCH);
-    fails(result(call, &[0, 128, 8]), libc::EFAULT);
+    let number = libc::SYS_sched_setaffinity;
+    fails(call(number, &[0, 128, at]), libc::EINVAL);
+    fails(call(number, &[0, 0, at]), libc::EINVAL);
+    fails(call(number, &[0x3fff_ffff, 128, at]), libc::ESRCH);
+    fails(call(number, &[0, 128, 8]), libc::EFAULT);
     let get = libc::SYS_sched_getaffinity;
-    fails(result(get, &[0, 0, at]), libc::EINVAL);
-    fails(result(get, &[0, 9, at]), libc::EINVAL);
-    fails(result(get, &[0x3fff_ffff, 128, at]), libc::ESRCH);
-    fails(result(get, &[0, 128, 8]), libc::EFAULT);
-    let parent = me();
+    fails(call(get, &[0, 0, at]), libc::EINVAL);
+    fails(call(get, &[0, 9, at]), libc::EINVAL);
+    fails(call(get, &[0x3fff_ffff, 128, at]), libc::ESRCH);
+    fails(call(get, &[0, 128, 8]), libc::EFAULT);
+    let parent = getpid();
     in_child(|| {
         become_user();
         let one = cpus(&[0]);
         let at = &raw const one as usize;
-        fails(result(call, &[parent as usize, 128, at]), libc::EPERM);
-        ok(result(call, &[0, 128, at]));
+        fails(call(number, &[parent as usize, 128, at]), libc::EPERM);
+        ok(call(number, &[0, 128, at]));
     });
-}
-
-/// Numbers that parent and children share.
-fn shared<T>() -> &'static T {
-    assert!(size_of::<T>() <= 4096);
-    let at = map_with(
-        4096,
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-    );
-    unsafe { &*at.cast::<T>() }
 }
 
 /// A child that spins, counting, until it is killed.
@@ -538,7 +483,7 @@ impl Spinner {
 
 impl Drop for Spinner {
     fn drop(&mut self) {
-        ok(unsafe { libc::kill(self.0, libc::SIGKILL) });
+        ok(kill(self.0, libc::SIGKILL));
         ignore(wait(self.0));
     }
 }
@@ -595,13 +540,6 @@ fn a_mask_of_two_is_balanced() {
     });
 }
 
-fn spin(time: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < time {
-        std::hint::spin_loop();
-    }
-}
-
 fn realtime_comes_first() {
     let count = shared::<AtomicU64>();
     pin(0, &[0]);
@@ -622,30 +560,24 @@ fn realtime_comes_first() {
 }
 
 fn equals_take_turns_by_yielding() {
-    struct Shared {
-        ready: AtomicU32,
-        turns: AtomicU32,
-        same: AtomicU32,
-        last: AtomicU32,
-    }
     const TURNS: u32 = 100;
-    let state = shared::<Shared>();
+    let [ready, turns, same, last] = shared::<[AtomicU32; 4]>();
     pin(0, &[0]);
     ok(set(0, libc::SCHED_FIFO, 2));
     let players = [1, 2].map(|n| {
         child(|| {
             // The parent is ahead until both are there.
             ok(set(0, libc::SCHED_FIFO, 1));
-            state.ready.fetch_add(1, Ordering::Relaxed);
-            while state.ready.load(Ordering::Relaxed) < 2 {
-                unsafe { libc::sched_yield() };
+            ready.fetch_add(1, Ordering::Relaxed);
+            while ready.load(Ordering::Relaxed) < 2 {
+                ok(sched_yield());
             }
             for _ in 0..TURNS {
-                if state.last.swap(n, Ordering::Relaxed) == n {
-                    state.same.fetch_add(1, Ordering::Relaxed);
+                if last.swap(n, Ordering::Relaxed) == n {
+                    same.fetch_add(1, Ordering::Relaxed);
                 }
-                state.turns.fetch_add(1, Ordering::Relaxed);
-                unsafe { libc::sched_yield() };
+                turns.fetch_add(1, Ordering::Relaxed);
+                ok(sched_yield());
             }
             0
         })
@@ -653,9 +585,9 @@ fn equals_take_turns_by_yielding() {
     for player in players {
         assert_eq!(wait(player), Ended::Exit(0));
     }
-    assert_eq!(state.turns.load(Ordering::Relaxed), 2 * TURNS);
+    assert_eq!(turns.load(Ordering::Relaxed), 2 * TURNS);
     assert!(
-        state.same.load(Ordering::Relaxed) <= 2,
+        same.load(Ordering::Relaxed) <= 2,
         "one had two turns on end"
     );
 }
@@ -705,7 +637,7 @@ fn race(prepare: [fn(); 2]) -> f64 {
 
 fn shares_follow_nice() {
     let five = || {
-        ok(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) });
+        ok(set_nice(0, 5));
     };
     let share = race([|| (), five]);
     let weights = 335.0 / 1024.0;
@@ -774,23 +706,15 @@ fn realtime_settings() {
     assert_eq!((write(runtime, -1), read(runtime)), (Ok(()), -1));
     assert_eq!(write(runtime, 950_000), Ok(()));
     assert_eq!((write(slice, 40), read(slice)), (Ok(()), 40));
-    let mut time: libc::timespec = unsafe { zeroed() };
+    let mut time: libc::timespec = zeroed();
     ok(set(0, libc::SCHED_RR, 1));
-    ok(unsafe { libc::sched_rr_get_interval(0, &mut time) });
+    ok(sched_rr_get_interval(0, &mut time));
     assert_eq!(time.tv_nsec, 40_000_000);
     assert_eq!((write(slice, 0), read(slice)), (Ok(()), 100));
 }
 
-fn clock(id: i32) -> Duration {
-    let mut time: libc::timespec = unsafe { zeroed() };
-    ok(unsafe { libc::clock_gettime(id, &mut time) });
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn usage(who: i32) -> libc::rusage {
-    let mut usage: libc::rusage = unsafe { zeroed() };
-    ok(unsafe { libc::getrusage(who, &mut usage) });
-    usage
+    ok(getrusage(who))
 }
 
 fn used(who: i32) -> Duration {
@@ -805,23 +729,27 @@ fn processor_time_is_exact() {
         libc::CLOCK_PROCESS_CPUTIME_ID,
     );
     // Far below a tick, and never the same twice.
-    let mut last = clock(thread);
+    let mut last = quick_now(thread);
     for _ in 0..200 {
-        let now = clock(thread);
+        let now = quick_now(thread);
         assert!(now > last, "{now:?} after {last:?}");
         last = now;
     }
     // Each span lies within the next.
     let begin = Instant::now();
-    let (of_process, of_thread) = (clock(process), clock(thread));
+    let (of_process, of_thread) = (quick_now(process), quick_now(thread));
     spin(Duration::from_millis(3));
-    let by_thread = clock(thread) - of_thread;
-    let by_process = clock(process) - of_process;
+    let by_thread = quick_now(thread) - of_thread;
+    let by_process = quick_now(process) - of_process;
     let passed = begin.elapsed();
     assert!(by_thread <= passed, "{by_thread:?} of {passed:?}");
     assert!(by_process >= by_thread, "{by_process:?} {by_thread:?}");
     // What getrusage tells of a thread is the same time, in microseconds.
-    let (before, told, after) = (clock(thread), used(libc::RUSAGE_THREAD), clock(thread));
+    let (before, told, after) = (
+        quick_now(thread),
+        used(libc::RUSAGE_THREAD),
+        quick_now(thread),
+    );
     let slack = Duration::from_micros(2);
     assert!(
         told + slack >= before && told <= after + slack,
@@ -830,9 +758,9 @@ fn processor_time_is_exact() {
     // A child's goes to its parent, whoever sleeps uses none.
     let before = used(libc::RUSAGE_CHILDREN);
     in_child(|| {
-        while clock(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(20) {}
+        while quick_now(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(20) {}
         sleep_ms(200);
-        assert!(clock(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(150));
+        assert!(quick_now(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(150));
     });
     assert!(used(libc::RUSAGE_CHILDREN) - before >= Duration::from_millis(20));
 }

@@ -52,7 +52,7 @@ fn install_with(flags: usize, filter: &Filter) -> Result<usize, i32> {
 
 #[track_caller]
 fn install(filter: &Filter) {
-    ok(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
+    ok(prctl(libc::PR_SET_NO_NEW_PRIVS, 1));
     assert_eq!(install_with(0, filter), Ok(0));
 }
 
@@ -60,7 +60,7 @@ fn strict_mode_kills() {
     let (read, write) = pipe();
     let end = end_of(|| {
         assert_eq!(call(libc::SYS_seccomp, &[0, 1, 0]), Err(libc::EINVAL));
-        ok(unsafe { libc::prctl(libc::PR_SET_SECCOMP, 1, 0, 0, 0) });
+        ok(prctl(libc::PR_SET_SECCOMP, 1));
         put(write, b"x");
         let _ = call(libc::SYS_getpid, &[]);
         put(write, b"y");
@@ -72,11 +72,11 @@ fn strict_mode_kills() {
 
 fn filters_answer_errors() {
     in_child(|| {
-        assert_eq!(ok(unsafe { libc::prctl(libc::PR_GET_SECCOMP) }), 0);
+        assert_eq!(ok(prctl(libc::PR_GET_SECCOMP, 0)), 0);
         install(&answer(libc::SYS_getppid, ERRNO | libc::EXDEV as u32));
         assert_eq!(call(libc::SYS_getppid, &[]), Err(libc::EXDEV));
         assert!(call(libc::SYS_getpid, &[]).is_ok());
-        assert_eq!(ok(unsafe { libc::prctl(libc::PR_GET_SECCOMP) }), 2);
+        assert_eq!(ok(prctl(libc::PR_GET_SECCOMP, 0)), 2);
         assert_eq!(
             proc_field("/proc/self/status", "Seccomp").as_deref(),
             Some("2")
@@ -115,29 +115,22 @@ fn filters_see_the_call() {
     });
 }
 
-extern "C" fn on_sigsys(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let info = info.cast::<i32>();
-    let context = context.cast::<libc::ucontext_t>();
-    unsafe {
-        // si_errno, si_code, si_syscall, si_arch.
-        let good = *info.add(1) == 1234
-            && *info.add(2) == 1
-            && i64::from(*info.add(6)) == libc::SYS_getppid
-            && *info.add(7) as u32 == 0xc000_003e;
-        let rax = &mut (*context).uc_mcontext.gregs[libc::REG_RAX as usize];
-        if good && *rax == libc::SYS_getppid {
-            *rax = 4321;
-        }
+fn on_sigsys(_: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) {
+    // The address and value of other signals: where the call was made, its number and the architecture.
+    let call = info.value();
+    let good = info.si_errno == 1234
+        && info.si_code == 1
+        && (call & 0xffff_ffff) as i64 == libc::SYS_getppid
+        && call >> 32 == 0xc000_003e;
+    let rax = &mut context.uc_mcontext.gregs[libc::REG_RAX as usize];
+    if good && *rax == libc::SYS_getppid {
+        *rax = 4321;
     }
 }
 
 fn filters_trap() {
     in_child(|| {
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = on_sigsys as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO;
-        let none = std::ptr::null_mut();
-        ok(unsafe { libc::sigaction(libc::SIGSYS, &raw const action, none) });
+        handle_with(libc::SIGSYS, on_sigsys, 0, &[]);
         install(&answer(libc::SYS_getppid, TRAP | 1234));
         assert_eq!(call(libc::SYS_getppid, &[]), Ok(4321));
     });
@@ -156,7 +149,7 @@ fn filters_kill() {
         let thread = std::thread::Builder::new().spawn(|| {
             install(&answer(libc::SYS_getppid, 0));
             let _ = call(libc::SYS_getppid, &[]);
-            unsafe { libc::_exit(1) };
+            exit(1);
         });
         std::mem::forget(thread);
         let tasks = || std::fs::read_dir("/proc/self/task").expect("proc").count();
@@ -204,7 +197,7 @@ fn filters_for_all_threads() {
             get(read, 1);
             call(libc::SYS_getppid, &[])
         });
-        ok(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
+        ok(prctl(libc::PR_SET_NO_NEW_PRIVS, 1));
         assert_eq!(
             install_with(TSYNC, &answer(libc::SYS_getppid, ERRNO | 5)),
             Ok(0)
@@ -216,7 +209,7 @@ fn filters_for_all_threads() {
         let (told, tell) = pipe();
         let stray = std::thread::spawn(move || {
             install(&answer(libc::SYS_getppid, ERRNO | 6));
-            let tid = unsafe { libc::gettid() };
+            let tid = gettid();
             put(tell, &tid.to_ne_bytes());
             get(read, 1);
         });
@@ -231,8 +224,8 @@ fn filters_for_all_threads() {
 
 fn filters_ask_the_tracer() {
     let pid = child(|| {
-        ok(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } as i32);
-        ok(unsafe { libc::raise(libc::SIGSTOP) });
+        ok(call(libc::SYS_ptrace, &[libc::PTRACE_TRACEME as usize]));
+        raise(libc::SIGSTOP);
         install(&answer(libc::SYS_getppid, TRACE | 77));
         let allowed = call(libc::SYS_getppid, &[]).is_ok();
         let skipped = call(libc::SYS_getppid, &[]) == Err(libc::ENOSYS);
@@ -242,7 +235,7 @@ fn filters_ask_the_tracer() {
         call(libc::SYS_ptrace, &[request, pid as usize, addr, data]).expect("it is stopped")
     };
     let mut status = 0;
-    ok(unsafe { libc::waitpid(pid, &raw mut status, 0) });
+    ok(waitpid(pid, &mut status, 0));
     ptrace(
         libc::PTRACE_SETOPTIONS as usize,
         0,
@@ -250,7 +243,7 @@ fn filters_ask_the_tracer() {
     );
     for round in 0..2 {
         ptrace(libc::PTRACE_CONT as usize, 0, 0);
-        ok(unsafe { libc::waitpid(pid, &raw mut status, 0) });
+        ok(waitpid(pid, &mut status, 0));
         assert_eq!(status >> 8, libc::SIGTRAP | libc::PTRACE_EVENT_SECCOMP << 8);
         let mut message = 0u64;
         ptrace(
@@ -309,10 +302,7 @@ fn bad_filters() {
         Err(libc::EINVAL)
     );
     assert_eq!(call(libc::SYS_seccomp, &[99, 0, 0]), Err(libc::EINVAL));
-    fails(
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, 9, 0, 0, 0) },
-        libc::EINVAL,
-    );
+    fails(prctl(libc::PR_SET_SECCOMP, 9), libc::EINVAL);
     // Too many of them.
     in_child(|| {
         let filter = vec![ret; 4000];

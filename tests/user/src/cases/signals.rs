@@ -2,8 +2,10 @@
 
 use super::cases;
 use crate::sys::*;
-use libc::{c_int, c_void, siginfo_t};
+use libc::{c_int, c_void, siginfo_t, ucontext_t};
+use std::arch::asm;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 cases![
     handler_gets_information,
@@ -52,94 +54,31 @@ static LAST: AtomicI32 = AtomicI32::new(0);
 static CODE: AtomicI32 = AtomicI32::new(0);
 static ADDRESS: AtomicUsize = AtomicUsize::new(0);
 
-extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+fn note(signal: c_int, info: &siginfo_t, _: &mut ucontext_t) {
     COUNT.fetch_add(1, SeqCst);
     LAST.store(signal, SeqCst);
-    unsafe {
-        CODE.store((*info).si_code, SeqCst);
-        ADDRESS.store((*info).si_addr() as usize, SeqCst);
-    }
-}
-
-type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
-
-fn handle_with(signal: c_int, handler: Handler, flags: c_int, mask: &[c_int]) {
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler as usize;
-    action.sa_flags = flags | libc::SA_SIGINFO;
-    action.sa_mask = set(mask);
-    ok(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) });
+    CODE.store(info.si_code, SeqCst);
+    ADDRESS.store(info.address(), SeqCst);
 }
 
 fn handle(signal: c_int, flags: c_int) {
     handle_with(signal, note, flags, &[]);
 }
 
-fn set(signals: &[c_int]) -> libc::sigset_t {
-    let mut set = unsafe { std::mem::zeroed() };
-    for signal in signals {
-        unsafe { libc::sigaddset(&raw mut set, *signal) };
-    }
-    set
-}
-
-fn block(signals: &[c_int]) {
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set(signals), std::ptr::null_mut()) });
-}
-
-fn unblock(signals: &[c_int]) {
-    ok(unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &set(signals), std::ptr::null_mut()) });
-}
-
-fn pending(signal: c_int) -> bool {
-    let mut set = set(&[]);
-    ok(unsafe { libc::sigpending(&raw mut set) });
-    unsafe { libc::sigismember(&raw const set, signal) == 1 }
-}
-
-fn raise(signal: c_int) {
-    ok(unsafe { libc::kill(libc::getpid(), signal) });
-}
-
-fn take(signals: &[c_int], wait_ms: i64) -> Result<siginfo_t, i32> {
-    let mut info: siginfo_t = unsafe { std::mem::zeroed() };
-    let timeout = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: wait_ms * 1_000_000,
-    };
-    match unsafe { libc::sigtimedwait(&set(signals), &raw mut info, &raw const timeout) } {
-        -1 => Err(errno()),
-        _ => Ok(info),
-    }
-}
-
-fn queue(pid: i32, signal: c_int, value: usize) -> c_int {
-    unsafe {
-        libc::sigqueue(
-            pid,
-            signal,
-            libc::sigval {
-                sival_ptr: value as *mut c_void,
-            },
-        )
-    }
+fn take(signals: &[c_int], wait_ms: u64) -> Result<siginfo_t> {
+    sigtimedwait(SigSet::of(signals), Duration::from_millis(wait_ms))
 }
 
 fn handler_gets_information() {
-    extern "C" fn check(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-        let info = unsafe { &*info };
+    fn check(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) {
         assert_eq!(
             (signal, info.si_signo, info.si_code),
             (libc::SIGUSR1, libc::SIGUSR1, libc::SI_USER)
         );
-        assert_eq!(unsafe { (info.si_pid(), info.si_uid()) }, unsafe {
-            (libc::getpid(), libc::getuid())
-        });
-        let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+        assert_eq!((info.pid(), info.uid()), (getpid(), getuid()));
         assert_ne!(context.uc_mcontext.gregs[libc::REG_RIP as usize], 0);
         // Behind the 23 registers lies the pointer to the floating-point state.
-        let words = (&raw const context.uc_mcontext).cast::<[usize; 24]>();
-        assert_ne!(unsafe { (*words)[23] }, 0);
+        assert_ne!(context_words(context)[23], 0);
         COUNT.fetch_add(1, SeqCst);
     }
     handle_with(libc::SIGUSR1, check, 0, &[]);
@@ -170,20 +109,12 @@ fn default_actions() {
 }
 
 fn kill_and_stop_cannot_be_caught() {
-    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let action: libc::sigaction = zeroed();
     for signal in [libc::SIGKILL, libc::SIGSTOP] {
-        fails(
-            unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) },
-            libc::EINVAL,
-        );
+        fails(sigaction(signal, Some(&action), None), libc::EINVAL);
     }
     block(&[libc::SIGKILL, libc::SIGSTOP]);
-    let mut now = set(&[]);
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut now) });
-    assert_eq!(
-        unsafe { libc::sigismember(&raw const now, libc::SIGKILL) },
-        0
-    );
+    assert!(!blocked().has(libc::SIGKILL));
 }
 
 fn blocked_signals_wait() {
@@ -198,7 +129,7 @@ fn blocked_signals_wait() {
     // Ignoring a signal drops what is pending.
     block(&[libc::SIGUSR1]);
     raise(libc::SIGUSR1);
-    unsafe { libc::signal(libc::SIGUSR1, libc::SIG_IGN) };
+    ignore_signal(libc::SIGUSR1);
     assert!(!pending(libc::SIGUSR1));
 }
 
@@ -214,19 +145,16 @@ fn ordinary_signals_do_not_queue() {
 
 fn real_time_signals_queue_in_order() {
     block(&[40, 41]);
-    let me = unsafe { libc::getpid() };
+    let me = getpid();
     for value in 0..3 {
-        ok(queue(me, 41, 10 + value));
-        ok(queue(me, 40, value));
+        ok(sigqueue(me, 41, 10 + value));
+        ok(sigqueue(me, 40, value));
     }
     // The lower number first, and each number in the order of sending.
     for expected in [(40, 0), (40, 1), (40, 2), (41, 10), (41, 11), (41, 12)] {
         let info = take(&[40, 41], 0).expect("it is pending");
         assert_eq!(info.si_code, libc::SI_QUEUE);
-        assert_eq!(
-            (info.si_signo, unsafe { info.si_value().sival_ptr } as usize),
-            expected
-        );
+        assert_eq!((info.si_signo, info.value()), expected);
     }
     assert_eq!(take(&[40, 41], 0).err(), Some(libc::EAGAIN));
 }
@@ -236,13 +164,14 @@ fn sigtimedwait_times_out() {
     let start = std::time::Instant::now();
     assert_eq!(take(&[libc::SIGUSR1], 50).err(), Some(libc::EAGAIN));
     assert!(start.elapsed().as_millis() >= 50);
-    let parent = unsafe { libc::getpid() };
+    let parent = getpid();
     let pid = child(|| {
         sleep_ms(50);
-        ok(unsafe { libc::kill(parent, libc::SIGUSR1) })
+        ok(kill(parent, libc::SIGUSR1));
+        0
     });
     let info = take(&[libc::SIGUSR1], 900).expect("the child sends it");
-    assert_eq!(unsafe { info.si_pid() }, pid);
+    assert_eq!(info.pid(), pid);
 }
 
 fn sigsuspend_waits() {
@@ -250,7 +179,7 @@ fn sigsuspend_waits() {
     block(&[libc::SIGUSR1]);
     raise(libc::SIGUSR1);
     assert_eq!(COUNT.load(SeqCst), 0);
-    fails(unsafe { libc::sigsuspend(&set(&[])) }, libc::EINTR);
+    fails(sigsuspend(SigSet::default()), libc::EINTR);
     assert_eq!(COUNT.load(SeqCst), 1);
     raise(libc::SIGUSR1);
     assert!(pending(libc::SIGUSR1));
@@ -260,12 +189,7 @@ fn masks_are_inherited() {
     block(&[libc::SIGUSR1]);
     raise(libc::SIGUSR1);
     in_child(|| {
-        let mut now = set(&[]);
-        ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut now) });
-        assert_eq!(
-            unsafe { libc::sigismember(&raw const now, libc::SIGUSR1) },
-            1
-        );
+        assert!(blocked().has(libc::SIGUSR1));
         // What is pending is not.
         assert!(!pending(libc::SIGUSR1));
     });
@@ -275,10 +199,9 @@ fn masks_are_inherited() {
 fn reset_and_nodefer() {
     handle(libc::SIGUSR1, libc::SA_RESETHAND);
     raise(libc::SIGUSR1);
-    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::sigaction(libc::SIGUSR1, std::ptr::null(), &raw mut now) });
+    let now: libc::sigaction = ok(filled(|now| sigaction(libc::SIGUSR1, None, Some(now))));
     assert_eq!(now.sa_sigaction, libc::SIG_DFL);
-    extern "C" fn again(signal: c_int, _: *mut siginfo_t, _: *mut c_void) {
+    fn again(signal: c_int, _: &siginfo_t, _: &mut ucontext_t) {
         let depth = COUNT.fetch_add(1, SeqCst);
         if depth < 3 {
             raise(signal);
@@ -292,7 +215,7 @@ fn reset_and_nodefer() {
 }
 
 fn handler_blocks_its_mask() {
-    extern "C" fn first(signal: c_int, _: *mut siginfo_t, _: *mut c_void) {
+    fn first(signal: c_int, _: &siginfo_t, _: &mut ucontext_t) {
         raise(libc::SIGUSR2);
         raise(signal);
         assert_eq!(COUNT.load(SeqCst), 0, "both are blocked here");
@@ -309,19 +232,15 @@ fn alternate_stack() {
     let memory = map(65536) as usize;
     static BASE: AtomicUsize = AtomicUsize::new(0);
     BASE.store(memory, SeqCst);
-    extern "C" fn check(_: c_int, _: *mut siginfo_t, _: *mut c_void) {
+    fn check(_: c_int, _: &siginfo_t, _: &mut ucontext_t) {
         let local = 0_u8;
         let at = (&raw const local) as usize;
         let base = BASE.load(SeqCst);
         assert!((base..base + 65536).contains(&at));
-        let mut now: libc::stack_t = unsafe { std::mem::zeroed() };
-        ok(unsafe { libc::sigaltstack(std::ptr::null(), &raw mut now) });
+        let mut now = alternate_stack_now();
         assert_eq!(now.ss_flags & libc::SS_ONSTACK, libc::SS_ONSTACK);
         now.ss_flags = 0;
-        fails(
-            unsafe { libc::sigaltstack(&raw const now, std::ptr::null_mut()) },
-            libc::EPERM,
-        );
+        fails(sigaltstack(&now), libc::EPERM);
         COUNT.fetch_add(1, SeqCst);
     }
     let stack = libc::stack_t {
@@ -329,7 +248,7 @@ fn alternate_stack() {
         ss_flags: 0,
         ss_size: 65536,
     };
-    ok(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) });
+    ok(sigaltstack(&stack));
     handle_with(libc::SIGUSR1, check, libc::SA_ONSTACK, &[]);
     raise(libc::SIGUSR1);
     assert_eq!(COUNT.load(SeqCst), 1);
@@ -337,13 +256,10 @@ fn alternate_stack() {
         ss_size: 100,
         ..stack
     };
-    fails(
-        unsafe { libc::sigaltstack(&raw const small, std::ptr::null_mut()) },
-        libc::ENOMEM,
-    );
+    fails(sigaltstack(&small), libc::ENOMEM);
     // A stack overflow has nowhere to put its frame but here.
-    extern "C" fn overflow(_: c_int, _: *mut siginfo_t, _: *mut c_void) {
-        unsafe { libc::_exit(33) };
+    fn overflow(_: c_int, _: &siginfo_t, _: &mut ucontext_t) {
+        exit(33);
     }
     let end = end_of(|| {
         handle_with(libc::SIGSEGV, overflow, libc::SA_ONSTACK, &[]);
@@ -359,84 +275,56 @@ fn endless(n: u64) -> u64 {
 }
 
 /// Reads from an empty pipe, with a signal after 50 ms and a byte after 150 ms.
-fn read_with_signal(flags: c_int) -> (isize, i32) {
+fn read_with_signal(flags: c_int) -> Result<usize> {
     handle(libc::SIGUSR1, flags);
     let (reader, writer) = pipe();
-    let parent = unsafe { libc::getpid() };
+    let parent = getpid();
     let pid = child(|| {
         sleep_ms(50);
-        ok(unsafe { libc::kill(parent, libc::SIGUSR1) });
+        ok(kill(parent, libc::SIGUSR1));
         sleep_ms(100);
         put(writer, b"x");
         0
     });
-    let mut byte = 0_u8;
-    let got = unsafe { libc::read(reader, (&raw mut byte).cast(), 1) };
-    let error = errno();
+    let got = read(reader, &mut [0]);
     assert_eq!(COUNT.load(SeqCst), 1);
     assert_eq!(wait(pid), Ended::Exit(0));
-    (got, error)
+    got
 }
 
 fn interrupted_read() {
-    assert_eq!(read_with_signal(0), (-1, libc::EINTR));
+    assert_eq!(read_with_signal(0), Err(libc::EINTR));
 }
 
 fn restarted_read() {
-    assert_eq!(read_with_signal(libc::SA_RESTART).0, 1);
+    assert_eq!(read_with_signal(libc::SA_RESTART), Ok(1));
 }
 
 fn nanosleep_tells_the_rest() {
     handle(libc::SIGALRM, libc::SA_RESTART);
-    let timer = libc::itimerval {
-        it_interval: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 0,
-        },
-        it_value: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 50_000,
-        },
-    };
-    assert_eq!(
-        call(libc::SYS_setitimer, &[0, &raw const timer as usize, 0]),
-        Ok(0)
-    );
-    let long = libc::timespec {
-        tv_sec: 5,
-        tv_nsec: 0,
-    };
-    let mut rest = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    ok(setitimer(libc::ITIMER_REAL, &itimerval(50_000, 0), None));
+    let long = timespec(Duration::from_secs(5));
+    let mut rest = zeroed();
     // Never restarted, whatever the flags say.
-    fails(
-        unsafe { libc::nanosleep(&raw const long, &raw mut rest) },
-        libc::EINTR,
-    );
+    fails(nanosleep(&long, Some(&mut rest)), libc::EINTR);
     assert_eq!(rest.tv_sec, 4);
 }
 
 fn ignored_children_leave_no_zombies() {
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    ignore_signal(libc::SIGCHLD);
     child(|| 1);
     child(|| 2);
-    fails(
-        unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) },
-        libc::ECHILD,
-    );
+    fails(waitpid(-1, &mut 0, 0), libc::ECHILD);
 }
 
 fn no_child_wait_flag() {
     handle(libc::SIGCHLD, libc::SA_NOCLDWAIT);
     let pid = child(|| 1);
     loop {
-        let got = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        if got == -1 && errno() == libc::ECHILD {
-            break;
+        match waitpid(pid, &mut 0, 0) {
+            Err(libc::ECHILD) => break,
+            got => fails(got, libc::EINTR),
         }
-        assert_eq!((got, errno()), (-1, libc::EINTR));
     }
     assert_eq!(COUNT.load(SeqCst), 1);
 }
@@ -445,41 +333,31 @@ fn stop_and_continue() {
     let (reader, writer) = pipe();
     let pid = child(|| {
         // In a group of its own: SIGTSTP does nothing to a group that nobody outside of it could continue.
-        ok(unsafe { libc::setpgid(0, 0) });
+        ok(setpgid(0, 0));
         put(writer, b"x");
         loop {
             sleep_ms(10);
         }
     });
     get(reader, 1);
-    let wait_for = |flags: c_int| {
-        let mut status = 0;
-        assert_eq!(
-            ok(unsafe { libc::waitpid(pid, &raw mut status, flags) }),
-            pid
-        );
-        status
-    };
+
     for signal in [libc::SIGSTOP, libc::SIGTSTP] {
-        ok(unsafe { libc::kill(pid, signal) });
-        let status = wait_for(libc::WUNTRACED);
-        assert!(libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == signal);
+        ok(kill(pid, signal));
+        assert_eq!(wait_stopped(pid), signal);
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("procfs");
         assert!(state.contains(") T "), "{state}");
-        ok(unsafe { libc::kill(pid, libc::SIGCONT) });
-        assert!(libc::WIFCONTINUED(wait_for(libc::WCONTINUED)));
+        ok(kill(pid, libc::SIGCONT));
+        let mut status = 0;
+        assert_eq!(ok(waitpid(pid, &mut status, libc::WCONTINUED)), pid);
+        assert!(libc::WIFCONTINUED(status));
     }
     // A stopped process dies by SIGKILL, and by SIGTERM only once it goes on.
-    ok(unsafe { libc::kill(pid, libc::SIGSTOP) });
-    wait_for(libc::WUNTRACED);
-    ok(unsafe { libc::kill(pid, libc::SIGTERM) });
+    ok(kill(pid, libc::SIGSTOP));
+    wait_stopped(pid);
+    ok(kill(pid, libc::SIGTERM));
     sleep_ms(30);
-    let mut status = 0;
-    assert_eq!(
-        ok(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) }),
-        0
-    );
-    ok(unsafe { libc::kill(pid, libc::SIGKILL) });
+    assert_eq!(ok(waitpid(pid, &mut 0, libc::WNOHANG)), 0);
+    ok(kill(pid, libc::SIGKILL));
     assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));
 }
 
@@ -489,13 +367,9 @@ fn stopped_children_are_quiet_with_nocldstop() {
         raise(libc::SIGSTOP);
         0
     });
-    let mut status = 0;
-    assert_eq!(
-        ok(unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) }),
-        pid
-    );
+    wait_stopped(pid);
     assert_eq!(COUNT.load(SeqCst), 0);
-    ok(unsafe { libc::kill(pid, libc::SIGCONT) });
+    ok(kill(pid, libc::SIGCONT));
     assert_eq!(wait(pid), Ended::Exit(0));
     assert_eq!(
         (COUNT.load(SeqCst), CODE.load(SeqCst)),
@@ -506,11 +380,10 @@ fn stopped_children_are_quiet_with_nocldstop() {
 /// Runs `body` in a child whose handler for `signal` gives the code as exit code if the address is right.
 fn fault(signal: c_int, address: usize, body: impl FnOnce()) -> Ended {
     static EXPECTED: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn tell(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
-        let info = unsafe { &*info };
-        let right = unsafe { info.si_addr() } as usize == EXPECTED.load(SeqCst)
-            || EXPECTED.load(SeqCst) == usize::MAX;
-        unsafe { libc::_exit(if right { info.si_code } else { 99 }) };
+    fn tell(_: c_int, info: &siginfo_t, _: &mut ucontext_t) {
+        let expected = EXPECTED.load(SeqCst);
+        let right = expected == usize::MAX || info.address() == expected;
+        exit(if right { info.si_code } else { 99 });
     }
     EXPECTED.store(address, SeqCst);
     end_of(|| {
@@ -521,92 +394,83 @@ fn fault(signal: c_int, address: usize, body: impl FnOnce()) -> Ended {
 
 fn fault_address_and_code() {
     let page = map(4096) as usize;
-    let read = |at: usize| unsafe { (at as *const u8).read_volatile() };
-    let write = |at: usize| unsafe { (at as *mut u8).write_volatile(1) };
+    let write = |at: usize| poke(at, 1);
+
     assert_eq!(
         fault(libc::SIGSEGV, 0x10, || write(0x10)),
         Ended::Exit(SEGV_MAPERR)
     );
-    ok(unsafe { libc::mprotect(page as *mut c_void, 4096, libc::PROT_READ) });
+    ok(mprotect(page, 4096, libc::PROT_READ));
     assert_eq!(
         fault(libc::SIGSEGV, page + 5, || write(page + 5)),
         Ended::Exit(SEGV_ACCERR)
     );
-    ok(unsafe { libc::mprotect(page as *mut c_void, 4096, libc::PROT_NONE) });
+    ok(mprotect(page, 4096, libc::PROT_NONE));
     assert_eq!(
-        fault(libc::SIGSEGV, page + 7, || ignore(read(page + 7))),
+        fault(libc::SIGSEGV, page + 7, || ignore(peek(page + 7))),
         Ended::Exit(SEGV_ACCERR)
     );
-    ok(unsafe { libc::munmap(page as *mut c_void, 4096) });
+    ok(munmap(page, 4096));
     assert_eq!(
-        fault(libc::SIGSEGV, page + 9, || ignore(read(page + 9))),
+        fault(libc::SIGSEGV, page + 9, || ignore(peek(page + 9))),
         Ended::Exit(SEGV_MAPERR)
     );
     let kernel = 0xffff_ffff_8010_0000;
     assert_eq!(
-        fault(libc::SIGSEGV, kernel, || ignore(read(kernel))),
+        fault(libc::SIGSEGV, kernel, || ignore(peek(kernel))),
         Ended::Exit(SEGV_MAPERR)
     );
     // A non-canonical address is a general protection fault: no address, code SI_KERNEL.
     let wild = 0x8000_0000_0000_0000;
     assert_eq!(
-        fault(libc::SIGSEGV, 0, || ignore(read(wild))),
+        fault(libc::SIGSEGV, 0, || ignore(peek(wild))),
         Ended::Exit(libc::SI_KERNEL & 0xff)
     );
     // Data is not executable.
-    let code = map(4096);
-    unsafe { *code = 0xc3 };
-    let run = || unsafe { std::mem::transmute::<*mut u8, extern "C" fn()>(code)() };
-    assert_eq!(
-        fault(libc::SIGSEGV, code as usize, run),
-        Ended::Exit(SEGV_ACCERR)
-    );
+    let code = map(4096) as usize;
+    const RET: u8 = 0xc3;
+    poke(code, RET);
+    // SAFETY: the instruction there returns at once, if it comes to it.
+    let run = || unsafe { asm!("call {}", in(reg) code, clobber_abi("C")) };
+    assert_eq!(fault(libc::SIGSEGV, code, run), Ended::Exit(SEGV_ACCERR));
     // Without a handler it kills.
     assert_eq!(end_of(|| write(0x10)), Ended::Signal(libc::SIGSEGV));
 }
 
 fn arithmetic_and_illegal() {
-    use std::arch::asm;
-    let divide = || unsafe {
-        asm!("xor edx, edx", "xor ecx, ecx", "div ecx", out("ecx") _, out("edx") _, inout("eax") 1 => _)
-    };
-    assert_eq!(fault(libc::SIGFPE, usize::MAX, divide), Ended::Exit(1)); // FPE_INTDIV
+    /// What executes an instruction that faults.
+    macro_rules! doing {
+        ($($asm:tt)*) => {
+            || {
+                // SAFETY: runs in a child that the fault ends.
+                unsafe { asm!($($asm)*) }
+            }
+        };
+    }
+    let divide = doing!("xor edx, edx", "xor ecx, ecx", "div ecx", out("ecx") _, out("edx") _, inout("eax") 1 => _);
+    const FPE_INTDIV: i32 = 1;
+    const ILL_ILLOPN: i32 = 2;
+    let by_kernel = Ended::Exit(libc::SI_KERNEL & 0xff);
+    let anywhere = usize::MAX;
     assert_eq!(
-        fault(libc::SIGILL, usize::MAX, || unsafe { asm!("ud2") }),
-        Ended::Exit(2)
-    ); // ILL_ILLOPN
-    assert_eq!(
-        fault(libc::SIGTRAP, usize::MAX, || unsafe { asm!("int3") }),
-        Ended::Exit(libc::SI_KERNEL & 0xff)
+        fault(libc::SIGFPE, anywhere, divide),
+        Ended::Exit(FPE_INTDIV)
     );
     assert_eq!(
-        fault(libc::SIGSEGV, 0, || unsafe { asm!("hlt") }),
-        Ended::Exit(libc::SI_KERNEL & 0xff)
+        fault(libc::SIGILL, anywhere, doing!("ud2")),
+        Ended::Exit(ILL_ILLOPN)
     );
-    assert_eq!(
-        fault(libc::SIGSEGV, 0, || unsafe { asm!("cli") }),
-        Ended::Exit(libc::SI_KERNEL & 0xff)
-    );
-    assert_eq!(
-        end_of(|| unsafe { asm!("ud2") }),
-        Ended::Signal(libc::SIGILL)
-    );
+    assert_eq!(fault(libc::SIGTRAP, anywhere, doing!("int3")), by_kernel);
+    assert_eq!(fault(libc::SIGSEGV, 0, doing!("hlt")), by_kernel);
+    assert_eq!(fault(libc::SIGSEGV, 0, doing!("cli")), by_kernel);
+    assert_eq!(end_of(doing!("ud2")), Ended::Signal(libc::SIGILL));
 }
 
 fn bus_error_behind_the_end() {
     let fd = file("f", &[7; 100]);
-    let at = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            8192,
-            libc::PROT_READ,
-            libc::MAP_PRIVATE,
-            fd,
-            0,
-        )
-    } as usize;
-    assert_eq!(unsafe { (at as *const u8).add(200).read_volatile() }, 0);
-    let read = || ignore(unsafe { ((at + 4096) as *const u8).read_volatile() });
+    let at = ok(mmap(0, 8192, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0));
+    assert_eq!(peek(at + 200), 0);
+    let read = || ignore(peek(at + 4096));
     assert_eq!(
         fault(libc::SIGBUS, at + 4096, read),
         Ended::Exit(libc::BUS_ADRERR)
@@ -618,44 +482,41 @@ fn fault_handler_can_repair() {
         4096,
         libc::PROT_NONE,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-    );
-    extern "C" fn repair(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
-        let at = unsafe { (*info).si_addr() } as usize & !4095;
-        ok(unsafe { libc::mprotect(at as *mut c_void, 4096, libc::PROT_READ | libc::PROT_WRITE) });
+    ) as usize;
+    fn repair(_: c_int, info: &siginfo_t, _: &mut ucontext_t) {
+        let at = info.address() & !4095;
+        ok(mprotect(at, 4096, libc::PROT_READ | libc::PROT_WRITE));
         COUNT.fetch_add(1, SeqCst);
     }
     handle_with(libc::SIGSEGV, repair, 0, &[]);
-    unsafe { page.add(100).write_volatile(42) };
-    assert_eq!(unsafe { page.add(100).read_volatile() }, 42);
+    poke(page + 100, 42);
+    assert_eq!(peek(page + 100), 42);
     assert_eq!(COUNT.load(SeqCst), 1);
 }
 
 fn broken_pipe() {
     let (reader, writer) = pipe();
     close(reader);
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    fails(
-        unsafe { libc::write(writer, c"x".as_ptr().cast(), 1) },
-        libc::EPIPE,
-    );
+    ignore_signal(libc::SIGPIPE);
+    fails(write(writer, b"x"), libc::EPIPE);
     let end = end_of(|| {
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        unsafe { libc::write(writer, c"x".as_ptr().cast(), 1) };
+        default_signal(libc::SIGPIPE);
+        ignore(write(writer, b"x"));
     });
     assert_eq!(end, Ended::Signal(libc::SIGPIPE));
 }
 
 fn signal_to_a_thread() {
     static RAN_ON: AtomicI32 = AtomicI32::new(0);
-    extern "C" fn whoami(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
-        assert_eq!(unsafe { (*info).si_code }, libc::SI_TKILL);
-        RAN_ON.store(unsafe { libc::gettid() }, SeqCst);
+    fn whoami(_: c_int, info: &siginfo_t, _: &mut ucontext_t) {
+        assert_eq!(info.si_code, libc::SI_TKILL);
+        RAN_ON.store(gettid(), SeqCst);
     }
     handle_with(libc::SIGUSR1, whoami, libc::SA_RESTART, &[]);
     let tid = std::sync::Arc::new(AtomicI32::new(0));
     let theirs = std::sync::Arc::clone(&tid);
     let thread = std::thread::spawn(move || {
-        theirs.store(unsafe { libc::gettid() }, SeqCst);
+        theirs.store(gettid(), SeqCst);
         while RAN_ON.load(SeqCst) == 0 {
             sleep_ms(2);
         }
@@ -664,19 +525,19 @@ fn signal_to_a_thread() {
         sleep_ms(1);
     }
     let target = tid.load(SeqCst);
-    ok(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), target, libc::SIGUSR1) });
+    ok(tgkill(getpid(), target, libc::SIGUSR1));
     thread.join().expect("it does not panic");
     assert_eq!(RAN_ON.load(SeqCst), target);
 }
 
 fn group_signal() {
     let leader = child(|| {
-        ok(unsafe { libc::setpgid(0, 0) });
+        ok(setpgid(0, 0));
         loop {
             sleep_ms(100);
         }
     });
-    while unsafe { libc::getpgid(leader) } != leader {
+    while ok(getpgid(leader)) != leader {
         sleep_ms(1);
     }
     let member = child(|| {
@@ -684,18 +545,18 @@ fn group_signal() {
             sleep_ms(100);
         }
     });
-    ok(unsafe { libc::setpgid(member, leader) });
-    ok(unsafe { libc::kill(-leader, libc::SIGTERM) });
+    ok(setpgid(member, leader));
+    ok(kill(-leader, libc::SIGTERM));
     assert_eq!(
         (wait(leader), wait(member)),
         (Ended::Signal(libc::SIGTERM), Ended::Signal(libc::SIGTERM))
     );
-    fails(unsafe { libc::kill(-leader, libc::SIGTERM) }, libc::ESRCH);
+    fails(kill(-leader, libc::SIGTERM), libc::ESRCH);
 }
 
 fn floating_point_survives_handlers() {
-    use std::arch::asm;
-    extern "C" fn spoil(_: c_int, _: *mut siginfo_t, _: *mut c_void) {
+    fn spoil(_: c_int, _: &siginfo_t, _: &mut ucontext_t) {
+        // SAFETY: a handler's floating-point state is its own.
         unsafe {
             asm!("pcmpeqd xmm5, xmm5", "pcmpeqd xmm15, xmm15", "fninit", "fldpi", out("xmm5") _, out("xmm15") _)
         };
@@ -703,7 +564,8 @@ fn floating_point_survives_handlers() {
     }
     handle_with(libc::SIGUSR1, spoil, 0, &[]);
     let (mut low, mut high) = (0x1122_3344_5566_7788_u64, 0x99aa_bbcc_ddee_ff00_u64);
-    let pid = unsafe { libc::getpid() };
+    let pid = getpid();
+    // SAFETY: kill, between whose two sides the handler runs; the registers are named.
     unsafe {
         asm!(
             "movq xmm5, {low}", "movq xmm15, {high}",
@@ -721,7 +583,7 @@ fn floating_point_survives_handlers() {
 }
 
 fn many_nested_handlers() {
-    extern "C" fn next(signal: c_int, _: *mut siginfo_t, _: *mut c_void) {
+    fn next(signal: c_int, _: &siginfo_t, _: &mut ucontext_t) {
         COUNT.fetch_add(1, SeqCst);
         if signal < 64 {
             raise(signal + 1);
@@ -736,32 +598,21 @@ fn many_nested_handlers() {
 
 fn signalfd_reads() {
     block(&[libc::SIGUSR1, 40]);
-    let fd = ok(unsafe {
-        libc::signalfd(
-            -1,
-            &set(&[libc::SIGUSR1, 40]),
-            libc::SFD_NONBLOCK | libc::SFD_CLOEXEC,
-        )
-    });
-    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
-    let read =
-        |info: &mut libc::signalfd_siginfo| unsafe { libc::read(fd, (&raw mut *info).cast(), 128) };
-    fails(read(&mut info), libc::EAGAIN);
-    ok(queue(unsafe { libc::getpid() }, 40, 77));
-    assert_eq!(ok(read(&mut info)), 128);
+    let flags = libc::SFD_NONBLOCK | libc::SFD_CLOEXEC;
+    let fd = ok(signalfd(-1, SigSet::of(&[libc::SIGUSR1, 40]), flags));
+    fails(read_signal(fd), libc::EAGAIN);
+    ok(sigqueue(getpid(), 40, 77));
+    let info = ok(read_signal(fd));
     assert_eq!(
         (info.ssi_signo, info.ssi_ptr, info.ssi_code),
         (40, 77, libc::SI_QUEUE)
     );
-    fails(
-        unsafe { libc::read(fd, (&raw mut info).cast(), 100) },
-        libc::EINVAL,
-    );
+    fails(read(fd, &mut []), libc::EINVAL);
 }
 
 fn exec_resets_handlers() {
     handle(libc::SIGUSR1, 0);
-    unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    ignore_signal(libc::SIGUSR2);
     block(&[libc::SIGTERM]);
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
     assert!(status.contains("SigCgt"));
@@ -782,7 +633,7 @@ fn exec_resets_handlers() {
 }
 
 fn sigaction_errors() {
-    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let action: libc::sigaction = zeroed();
     for signal in [0, 65, -1] {
         assert_eq!(
             call(
@@ -815,9 +666,9 @@ fn sigaction_errors() {
 }
 
 fn sigqueue_from_user_only_to_self() {
-    let mut info: siginfo_t = unsafe { std::mem::zeroed() };
+    let mut info: siginfo_t = zeroed();
     info.si_code = libc::SI_USER;
-    let parent = unsafe { libc::getpid() };
+    let parent = getpid();
     in_child(|| {
         let args = [
             parent as usize,
@@ -825,8 +676,8 @@ fn sigqueue_from_user_only_to_self() {
             &raw const info as usize,
         ];
         assert_eq!(call(libc::SYS_rt_sigqueueinfo, &args), Err(libc::EPERM));
-        fails(queue(999_999, 40, 0), libc::ESRCH);
-        fails(queue(parent, 65, 0), libc::EINVAL);
+        fails(sigqueue(999_999, 40, 0), libc::ESRCH);
+        fails(sigqueue(parent, 65, 0), libc::EINVAL);
     });
 }
 
@@ -834,7 +685,7 @@ fn blocked_fault_kills() {
     let end = end_of(|| {
         handle(libc::SIGSEGV, 0);
         block(&[libc::SIGSEGV]);
-        unsafe { (16 as *mut u8).write_volatile(1) };
+        poke(16, 1);
     });
     assert_eq!(end, Ended::Signal(libc::SIGSEGV));
     // Sent by somebody, it can wait.
@@ -845,11 +696,11 @@ fn blocked_fault_kills() {
 
 fn pause_returns_eintr() {
     handle(libc::SIGALRM, libc::SA_RESTART);
-    unsafe { libc::alarm(1) };
-    fails(unsafe { libc::pause() }, libc::EINTR);
+    alarm(1);
+    fails(pause(), libc::EINTR);
     assert_eq!(COUNT.load(SeqCst), 1);
-    assert_eq!(unsafe { libc::alarm(100) }, 0);
-    assert!(unsafe { libc::alarm(0) } >= 99);
+    assert_eq!(alarm(100), 0);
+    assert!(alarm(0) >= 99);
 }
 
 fn broken_alternate_stack_kills() {
@@ -859,7 +710,7 @@ fn broken_alternate_stack_kills() {
             ss_flags: 0,
             ss_size: 65536,
         };
-        ok(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) });
+        ok(sigaltstack(&stack));
         handle(libc::SIGUSR1, libc::SA_ONSTACK);
         raise(libc::SIGUSR1);
     });

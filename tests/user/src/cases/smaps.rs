@@ -47,8 +47,7 @@ fn mapping(pages: usize, touched: usize) -> usize {
 /// Writes to the first pages of a mapping made by [`mapping`].
 fn touch(at: usize, pages: usize) {
     for page in 0..pages {
-        // SAFETY: the page is in a writable mapping that nothing else uses.
-        unsafe { ((at + page * PAGE) as *mut u8).write_volatile(1) };
+        poke(at + page * PAGE, 1);
     }
 }
 

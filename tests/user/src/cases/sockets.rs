@@ -30,12 +30,6 @@ cases![
     broken_pipes_signal_streams_only,
 ];
 
-fn pair(kind: i32) -> (i32, i32) {
-    let mut ends = [0; 2];
-    ok(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) });
-    (ends[0], ends[1])
-}
-
 fn raw<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
     result
         .expect_err("it fails")
@@ -43,26 +37,16 @@ fn raw<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
         .expect("from the system")
 }
 
-fn send(fd: i32, data: &[u8], flags: i32) -> isize {
-    unsafe {
-        libc::send(
-            fd,
-            data.as_ptr().cast(),
-            data.len(),
-            flags | libc::MSG_NOSIGNAL,
-        )
-    }
+/// Sends without a signal where nobody reads any more.
+fn send(fd: i32, data: &[u8], flags: i32) -> Result<usize> {
+    crate::sys::send(fd, data, flags | libc::MSG_NOSIGNAL)
 }
 
-fn recv(fd: i32, len: usize, flags: i32) -> Result<Vec<u8>, i32> {
+fn recv(fd: i32, len: usize, flags: i32) -> Result<Vec<u8>> {
     let mut data = vec![0; len];
-    match unsafe { libc::recv(fd, data.as_mut_ptr().cast(), len, flags) } {
-        -1 => Err(errno()),
-        got => {
-            data.truncate(got as usize);
-            Ok(data)
-        }
-    }
+    let got = crate::sys::recv(fd, &mut data, flags)?;
+    data.truncate(got);
+    Ok(data)
 }
 
 fn pairs_talk_both_ways() {
@@ -77,12 +61,12 @@ fn pairs_talk_both_ways() {
 fn shutdown_ends_one_way() {
     let (a, b) = pair(libc::SOCK_STREAM);
     put(a, b"x");
-    ok(unsafe { libc::shutdown(a, libc::SHUT_WR) });
+    ok(shutdown(a, libc::SHUT_WR));
     assert_eq!((get(b, 10), get(b, 10)), (b"x".to_vec(), vec![]));
-    assert_eq!((send(a, b"y", 0), errno()), (-1, libc::EPIPE));
+    fails(send(a, b"y", 0), libc::EPIPE);
     put(b, b"back");
     assert_eq!(get(a, 10), b"back");
-    fails(unsafe { libc::shutdown(a, 9) }, libc::EINVAL);
+    fails(shutdown(a, 9), libc::EINVAL);
 }
 
 fn closed_peer() {
@@ -158,7 +142,7 @@ fn connect_errors() {
 }
 
 fn address(name: &[u8]) -> (libc::sockaddr_un, u32) {
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut address: libc::sockaddr_un = zeroed();
     address.sun_family = libc::AF_UNIX as u16;
     for (to, from) in address.sun_path.iter_mut().zip(name) {
         *to = *from as libc::c_char;
@@ -166,24 +150,25 @@ fn address(name: &[u8]) -> (libc::sockaddr_un, u32) {
     (address, 2 + name.len() as u32)
 }
 
-fn bind(fd: i32, name: &[u8]) -> i32 {
+fn bind(fd: i32, name: &[u8]) -> Result {
     let (address, len) = address(name);
-    unsafe { libc::bind(fd, (&raw const address).cast(), len) }
+    crate::sys::bind(fd, &address, len)
 }
 
-fn connect(fd: i32, name: &[u8]) -> i32 {
+fn connect(fd: i32, name: &[u8]) -> Result {
     let (address, len) = address(name);
-    unsafe { libc::connect(fd, (&raw const address).cast(), len) }
+    crate::sys::connect(fd, &address, len)
 }
 
+#[track_caller]
 fn socket(kind: i32) -> i32 {
-    ok(unsafe { libc::socket(libc::AF_UNIX, kind, 0) })
+    ok(crate::sys::socket(libc::AF_UNIX, kind, 0))
 }
 
 fn abstract_names() {
     let listener = socket(libc::SOCK_STREAM);
     ok(bind(listener, b"\0wake-test"));
-    ok(unsafe { libc::listen(listener, 1) });
+    ok(listen(listener, 1));
     assert_eq!(std::fs::read_dir(".").expect("it can be read").count(), 0);
     fails(
         bind(socket(libc::SOCK_STREAM), b"\0wake-test"),
@@ -210,178 +195,73 @@ fn bind_errors() {
     let (mut wrong, len) = address(b"x");
     wrong.sun_family = 99;
     fails(
-        unsafe { libc::bind(socket(libc::SOCK_STREAM), (&raw const wrong).cast(), len) },
+        crate::sys::bind(socket(libc::SOCK_STREAM), &wrong, len),
         libc::EINVAL,
     );
-    fails(
-        unsafe { libc::listen(socket(libc::SOCK_DGRAM), 1) },
-        libc::EOPNOTSUPP,
-    );
-    fails(
-        unsafe { libc::listen(socket(libc::SOCK_STREAM), 1) },
-        libc::EINVAL,
-    );
-    fails(
-        unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) },
-        libc::EINVAL,
-    );
+    fails(listen(socket(libc::SOCK_DGRAM), 1), libc::EOPNOTSUPP);
+    fails(listen(socket(libc::SOCK_STREAM), 1), libc::EINVAL);
+    fails(accept(fd), libc::EINVAL);
 }
 
 fn backlog_and_nonblocking() {
     let listener = socket(libc::SOCK_STREAM | libc::SOCK_NONBLOCK);
     ok(bind(listener, b"s"));
-    ok(unsafe { libc::listen(listener, 1) });
-    fails(
-        unsafe { libc::accept(listener, std::ptr::null_mut(), std::ptr::null_mut()) },
-        libc::EAGAIN,
-    );
+    ok(listen(listener, 1));
+    fails(accept(listener), libc::EAGAIN);
     let mut clients = Vec::new();
     loop {
         let client = socket(libc::SOCK_STREAM | libc::SOCK_NONBLOCK);
-        if connect(client, b"s") == -1 {
-            assert_eq!(errno(), libc::EAGAIN);
-            break;
+        match connect(client, b"s") {
+            Ok(()) => clients.push(client),
+            Err(error) => break assert_eq!(error, libc::EAGAIN),
         }
-        clients.push(client);
     }
     assert_eq!(clients.len(), 2);
-    let fd = ok(unsafe {
-        libc::accept4(
-            listener,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            libc::SOCK_CLOEXEC,
-        )
-    });
-    assert_eq!(
-        ok(unsafe { libc::fcntl(fd, libc::F_GETFD) }),
-        libc::FD_CLOEXEC
-    );
+    let fd = ok(accept4(listener, libc::SOCK_CLOEXEC));
+    assert_eq!(ok(fcntl(fd, libc::F_GETFD, 0)), libc::FD_CLOEXEC);
     fails(connect(clients[0], b"s"), libc::EISCONN);
 }
-
-#[repr(C, align(8))]
-struct Control([u8; 64]);
 
 fn descriptors_are_passed() {
     let (a, b) = pair(libc::SOCK_STREAM);
     let passed = file("f", b"passed on");
-    let mut byte = *b"x";
-    let mut part = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
+    let rights = Control {
+        kind: libc::SCM_RIGHTS,
+        data: passed.to_ne_bytes().to_vec(),
     };
-    let mut control = Control([0; 64]);
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(4) } as _;
-    unsafe {
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
-        libc::CMSG_DATA(header)
-            .cast::<i32>()
-            .write_unaligned(passed);
-    }
-    assert_eq!(ok(unsafe { libc::sendmsg(a, &raw const message, 0) }), 1);
+    assert_eq!(ok(send_control(a, &rights)), 1);
     close(passed);
     std::fs::remove_file("f").expect("it is there");
     in_child(|| {
-        message.msg_controllen = 64;
-        assert_eq!(
-            ok(unsafe { libc::recvmsg(b, &raw mut message, libc::MSG_CMSG_CLOEXEC) }),
-            1
-        );
-        let fd = unsafe {
-            let header = libc::CMSG_FIRSTHDR(&raw const message);
-            assert_eq!(
-                ((*header).cmsg_level, (*header).cmsg_type),
-                (libc::SOL_SOCKET, libc::SCM_RIGHTS)
-            );
-            libc::CMSG_DATA(header).cast::<i32>().read_unaligned()
-        };
+        let got = ok(recv_control(b, libc::MSG_CMSG_CLOEXEC)).expect("it comes with the byte");
+        assert_eq!(got.kind, libc::SCM_RIGHTS);
+        let fd = i32::from_ne_bytes(got.data.try_into().expect("one descriptor"));
         assert_eq!(get(fd, 100), b"passed on");
-        assert_eq!(
-            ok(unsafe { libc::fcntl(fd, libc::F_GETFD) }),
-            libc::FD_CLOEXEC
-        );
+        assert_eq!(ok(fcntl(fd, libc::F_GETFD, 0)), libc::FD_CLOEXEC);
     });
 }
 
 fn credentials_are_known() {
     let (a, _b) = pair(libc::SOCK_STREAM);
-    let mut who: libc::ucred = unsafe { std::mem::zeroed() };
-    let mut len = size_of_val(&who) as u32;
-    ok(unsafe {
-        libc::getsockopt(
-            a,
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut who).cast(),
-            &raw mut len,
-        )
-    });
-    assert_eq!((who.pid, who.uid, who.gid), unsafe {
-        (libc::getpid(), 0, 0)
-    });
-    let mut kind = 0_i32;
-    let mut len = 4;
-    ok(unsafe {
-        libc::getsockopt(
-            a,
-            libc::SOL_SOCKET,
-            libc::SO_TYPE,
-            (&raw mut kind).cast(),
-            &raw mut len,
-        )
-    });
-    assert_eq!(kind, libc::SOCK_STREAM);
+    let option = |name| getsockopt::<i32>(a, libc::SOL_SOCKET, name);
+    let who: libc::ucred = ok(getsockopt(a, libc::SOL_SOCKET, libc::SO_PEERCRED));
+    assert_eq!((who.pid, who.uid, who.gid), (getpid(), 0, 0));
+    assert_eq!(option(libc::SO_TYPE), Ok(libc::SOCK_STREAM));
+    fails(option(9999), libc::ENOPROTOOPT);
     fails(
-        unsafe {
-            libc::getsockopt(
-                a,
-                libc::SOL_SOCKET,
-                9999,
-                (&raw mut kind).cast(),
-                &raw mut len,
-            )
-        },
-        libc::ENOPROTOOPT,
-    );
-    fails(
-        unsafe {
-            libc::getsockopt(
-                0,
-                libc::SOL_SOCKET,
-                libc::SO_TYPE,
-                (&raw mut kind).cast(),
-                &raw mut len,
-            )
-        },
+        getsockopt::<i32>(0, libc::SOL_SOCKET, libc::SO_TYPE),
         libc::ENOTSOCK,
     );
 }
 
-fn poll(fd: i32, events: i16) -> i16 {
-    let mut poll = libc::pollfd {
-        fd,
-        events,
-        revents: 0,
-    };
-    ok(unsafe { libc::poll(&raw mut poll, 1, 0) });
-    poll.revents
-}
-
 fn poll_on_sockets() {
+    let poll = |fd, events| poll_one(fd, events, 0);
     let (a, b) = pair(libc::SOCK_STREAM);
     let both = libc::POLLIN | libc::POLLOUT;
     assert_eq!(poll(a, both), libc::POLLOUT);
     put(b, b"x");
     assert_eq!(poll(a, both), both);
-    ok(unsafe { libc::shutdown(b, libc::SHUT_WR) });
+    ok(shutdown(b, libc::SHUT_WR));
     assert_eq!(poll(a, both | libc::POLLRDHUP), both | libc::POLLRDHUP);
     close(b);
     assert_eq!(poll(a, both) & libc::POLLHUP, libc::POLLHUP);
@@ -433,11 +313,7 @@ fn names_of_sockets() {
         (Some("name".into()), None)
     );
     let alone = socket(libc::SOCK_STREAM);
-    let (mut address, mut len) = address(b"");
-    fails(
-        unsafe { libc::getpeername(alone, (&raw mut address).cast(), &raw mut len) },
-        libc::ENOTCONN,
-    );
+    fails(getpeername(alone), libc::ENOTCONN);
 }
 
 fn message_flags() {
@@ -457,26 +333,20 @@ fn message_flags() {
 
 fn socket_errors() {
     fails(
-        unsafe { libc::socket(99, libc::SOCK_STREAM, 0) },
+        crate::sys::socket(99, libc::SOCK_STREAM, 0),
         libc::EAFNOSUPPORT,
     );
-    fails(unsafe { libc::socket(libc::AF_UNIX, 77, 0) }, libc::EINVAL);
+    fails(crate::sys::socket(libc::AF_UNIX, 77, 0), libc::EINVAL);
     fails(
-        unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 99) },
+        crate::sys::socket(libc::AF_UNIX, libc::SOCK_STREAM, 99),
         libc::EPROTONOSUPPORT,
     );
     let mut ends = [0; 2];
-    fails(
-        unsafe { libc::socketpair(libc::AF_UNIX, 77, 0, ends.as_mut_ptr()) },
-        libc::EINVAL,
-    );
+    fails(socketpair(libc::AF_UNIX, 77, 0, &mut ends), libc::EINVAL);
     let alone = socket(libc::SOCK_STREAM);
     fails(send(alone, b"x", 0), libc::ENOTCONN);
     assert_eq!(recv(alone, 1, 0), Err(libc::EINVAL));
-    fails(
-        unsafe { libc::lseek(alone, 0, libc::SEEK_SET) },
-        libc::ESPIPE,
-    );
+    fails(lseek(alone, 0, libc::SEEK_SET), libc::ESPIPE);
 }
 
 fn socket_files_are_not_opened() {
@@ -545,11 +415,8 @@ fn broken_pipes_signal_streams_only() {
     ] {
         let end = end_of(|| {
             let (near, _far) = pair(kind);
-            ok(unsafe { libc::shutdown(near, libc::SHUT_WR) });
-            fails(
-                unsafe { libc::write(near, b"x".as_ptr().cast(), 1) },
-                libc::EPIPE,
-            );
+            ok(shutdown(near, libc::SHUT_WR));
+            fails(write(near, b"x"), libc::EPIPE);
         });
         let expected = if signals {
             Ended::Signal(libc::SIGPIPE)

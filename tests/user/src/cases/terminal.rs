@@ -34,9 +34,8 @@ cases![
 fn pty() -> (i32, String) {
     let master = ok(open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY));
     let mut number = 0_i32;
-    ok(unsafe { libc::ioctl(master, libc::TIOCGPTN, &raw mut number) });
-    let unlock = 0_i32;
-    ok(unsafe { libc::ioctl(master, libc::TIOCSPTLCK, &raw const unlock) });
+    ok(ioctl_at(master, libc::TIOCGPTN, &mut number));
+    ok(ioctl_at(master, libc::TIOCSPTLCK, &mut 0_i32));
     (master, format!("/dev/pts/{number}"))
 }
 
@@ -46,10 +45,9 @@ fn pair() -> (i32, i32) {
 }
 
 fn change(fd: i32, with: impl FnOnce(&mut libc::termios)) {
-    let mut now: libc::termios = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::tcgetattr(fd, &raw mut now) });
+    let mut now = ok(tcgetattr(fd));
     with(&mut now);
-    ok(unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const now) });
+    ok(tcsetattr(fd, &mut now));
 }
 
 fn quiet(fd: i32) {
@@ -57,18 +55,13 @@ fn quiet(fd: i32) {
 }
 
 fn waiting(fd: i32) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    ok(unsafe { libc::poll(&raw mut poll, 1, 50) }) == 1
+    poll_one(fd, libc::POLLIN, 50) != 0
 }
 
 /// Runs `body` as the leader of a new session with this terminal.
 fn session(path: &str, body: impl FnOnce(i32) -> i32) -> i32 {
     child(|| {
-        ok(unsafe { libc::setsid() });
+        ok(setsid());
         let fd = ok(open(path, libc::O_RDWR));
         body(fd)
     })
@@ -76,12 +69,7 @@ fn session(path: &str, body: impl FnOnce(i32) -> i32) -> i32 {
 
 fn pair_opens() {
     let (master, slave) = pair();
-    assert_eq!(
-        (unsafe { libc::isatty(master) }, unsafe {
-            libc::isatty(slave)
-        }),
-        (1, 1)
-    );
+    assert!(tcgetattr(master).is_ok() && tcgetattr(slave).is_ok());
     quiet(slave);
     put(master, b"line\n");
     assert_eq!(get(slave, 100), b"line\n");
@@ -125,7 +113,7 @@ fn echo_and_output() {
 
 fn raw_mode() {
     let (master, slave) = pair();
-    change(slave, |now| unsafe { libc::cfmakeraw(now) });
+    change(slave, make_raw);
     put(master, b"a\x03\r\x7f");
     assert_eq!(get(slave, 100), b"a\x03\r\x7f");
     assert!(!waiting(master), "nothing is echoed");
@@ -164,23 +152,18 @@ fn suspend_key() {
     let pid = session(&path, |fd| {
         // The leader of a session has nobody to continue it: a group of its own stops instead.
         let job = child(|| {
-            ok(unsafe { libc::setpgid(0, 0) });
+            ok(setpgid(0, 0));
             put(writer, b"x");
             loop {
                 sleep_ms(100);
             }
         });
-        let _ = unsafe { libc::setpgid(job, job) };
-        unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
-        ok(unsafe { libc::tcsetpgrp(fd, job) });
+        let _ = setpgid(job, job);
+        ignore_signal(libc::SIGTTOU);
+        ok(tcsetpgrp(fd, job));
         put(writer, b"y");
-        let mut status = 0;
-        assert_eq!(
-            ok(unsafe { libc::waitpid(job, &raw mut status, libc::WUNTRACED) }),
-            job
-        );
-        assert!(libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGTSTP);
-        ok(unsafe { libc::kill(-job, libc::SIGKILL) });
+        assert_eq!(wait_stopped(job), libc::SIGTSTP);
+        ok(kill(-job, libc::SIGKILL));
         0
     });
     let mut seen = 0;
@@ -193,29 +176,23 @@ fn suspend_key() {
 
 fn window_size() {
     let (master, slave) = pair();
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::ioctl(slave, libc::TIOCGWINSZ, &raw mut size) });
-    assert_eq!((size.ws_row, size.ws_col), (0, 0));
-    size.ws_row = 33;
-    size.ws_col = 101;
-    ok(unsafe { libc::ioctl(master, libc::TIOCSWINSZ, &raw const size) });
-    let mut seen: libc::winsize = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::ioctl(slave, libc::TIOCGWINSZ, &raw mut seen) });
-    assert_eq!((seen.ws_row, seen.ws_col), (33, 101));
+    let size = |fd| {
+        let size = ok(crate::sys::window_size(fd));
+        (size.ws_row, size.ws_col)
+    };
+    assert_eq!(size(slave), (0, 0));
+    ok(set_window_size(master, 33, 101));
+    assert_eq!(size(slave), (33, 101));
     // The foreground group hears of it.
     let (master, path) = pty();
     let (reader, writer) = pipe();
     let pid = session(&path, |_| {
-        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-        unsafe { libc::sigaddset(&raw mut set, libc::SIGWINCH) };
-        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        let set = block(&[libc::SIGWINCH]);
         put(writer, b"x");
-        let mut got = 0;
-        unsafe { libc::sigwait(&raw const set, &raw mut got) };
-        got
+        sigwait(set)
     });
     get(reader, 1);
-    ok(unsafe { libc::ioctl(master, libc::TIOCSWINSZ, &raw const size) });
+    ok(set_window_size(master, 33, 101));
     assert_eq!(wait(pid), Ended::Exit(libc::SIGWINCH));
 }
 
@@ -223,10 +200,10 @@ fn controlling_terminal() {
     let (_master, path) = pty();
     fails(open("/dev/tty", libc::O_RDWR), libc::ENXIO);
     let pid = session(&path, |fd| {
-        let me = unsafe { libc::getpid() };
+        let me = getpid();
         let tty = ok(open("/dev/tty", libc::O_RDWR));
-        assert_eq!(ok(unsafe { libc::tcgetpgrp(tty) }), me);
-        assert_eq!(ok(unsafe { libc::tcgetsid(fd) }), me);
+        assert_eq!(ok(tcgetpgrp(tty)), me);
+        assert_eq!(ok(tcgetsid(fd)), me);
         let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
         let number: u64 = stat
             .rsplit(')')
@@ -236,10 +213,10 @@ fn controlling_terminal() {
             .parse()
             .expect("a number");
         assert_ne!(number, 0);
-        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
-        ok(unsafe { libc::ioctl(fd, libc::TIOCNOTTY) });
+        ignore_signal(libc::SIGHUP);
+        ok(ioctl(fd, libc::TIOCNOTTY, 0));
         fails(open("/dev/tty", libc::O_RDWR), libc::ENXIO);
-        ok(unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) });
+        ok(ioctl(fd, libc::TIOCSCTTY, 0));
         0
     });
     assert_eq!(wait(pid), Ended::Exit(0));
@@ -264,42 +241,28 @@ fn background_read_stops() {
     let (_master, path) = pty();
     let pid = session(&path, |fd| {
         let job = child(|| {
-            ok(unsafe { libc::setpgid(0, 0) });
-            let mut byte = 0_u8;
-            unsafe { libc::read(fd, (&raw mut byte).cast(), 1) };
+            ok(setpgid(0, 0));
+            ignore(read(fd, &mut [0]));
             0
         });
-        let mut status = 0;
-        assert_eq!(
-            ok(unsafe { libc::waitpid(job, &raw mut status, libc::WUNTRACED) }),
-            job
-        );
-        assert!(libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGTTIN);
-        ok(unsafe { libc::kill(job, libc::SIGKILL) });
+        assert_eq!(wait_stopped(job), libc::SIGTTIN);
+        ok(kill(job, libc::SIGKILL));
         wait(job);
         // Where nobody could continue it, it gets an error instead.
         in_child(|| {
-            ok(unsafe { libc::setpgid(0, 0) });
-            unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
-            let mut byte = 0_u8;
-            fails(
-                unsafe { libc::read(fd, (&raw mut byte).cast(), 1) },
-                libc::EIO,
-            );
+            ok(setpgid(0, 0));
+            ignore_signal(libc::SIGTTIN);
+            fails(read(fd, &mut [0]), libc::EIO);
         });
         // Writing is fine unless TOSTOP is set.
         change(fd, |now| now.c_lflag |= libc::TOSTOP);
         let job = child(|| {
-            ok(unsafe { libc::setpgid(0, 0) });
+            ok(setpgid(0, 0));
             put(fd, b"x");
             0
         });
-        assert_eq!(
-            ok(unsafe { libc::waitpid(job, &raw mut status, libc::WUNTRACED) }),
-            job
-        );
-        assert!(libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGTTOU);
-        ok(unsafe { libc::kill(job, libc::SIGKILL) });
+        assert_eq!(wait_stopped(job), libc::SIGTTOU);
+        ok(kill(job, libc::SIGKILL));
         0
     });
     assert_eq!(wait(pid), Ended::Exit(0));
@@ -308,15 +271,15 @@ fn background_read_stops() {
 fn foreground_group() {
     let (_master, path) = pty();
     let pid = session(&path, |fd| {
-        let me = unsafe { libc::getpid() };
-        assert_eq!(ok(unsafe { libc::tcgetpgrp(fd) }), me);
-        fails(unsafe { libc::tcsetpgrp(fd, 999_999) }, libc::ESRCH);
-        fails(unsafe { libc::tcsetpgrp(fd, 1) }, libc::EPERM);
+        let me = getpid();
+        assert_eq!(ok(tcgetpgrp(fd)), me);
+        fails(tcsetpgrp(fd, 999_999), libc::ESRCH);
+        fails(tcsetpgrp(fd, 1), libc::EPERM);
         0
     });
     assert_eq!(wait(pid), Ended::Exit(0));
     let (_m, slave) = pair();
-    fails(unsafe { libc::tcgetpgrp(slave) }, libc::ENOTTY);
+    fails(tcgetpgrp(slave), libc::ENOTTY);
 }
 
 fn master_sees_the_end() {
@@ -324,38 +287,28 @@ fn master_sees_the_end() {
     put(slave, b"last");
     close(slave);
     assert_eq!(get(master, 100), b"last");
-    let mut byte = 0_u8;
-    fails(
-        unsafe { libc::read(master, (&raw mut byte).cast(), 1) },
-        libc::EIO,
+    fails(read(master, &mut [0]), libc::EIO);
+    assert_eq!(
+        poll_one(master, libc::POLLIN, 0) & libc::POLLHUP,
+        libc::POLLHUP
     );
-    let mut poll = libc::pollfd {
-        fd: master,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    ok(unsafe { libc::poll(&raw mut poll, 1, 0) });
-    assert_eq!(poll.revents & libc::POLLHUP, libc::POLLHUP);
     let (master, slave) = pair();
     close(master);
     assert_eq!(get(slave, 1), b"");
-    fails(
-        unsafe { libc::write(slave, c"x".as_ptr().cast(), 1) },
-        libc::EIO,
-    );
+    fails(write(slave, b"x"), libc::EIO);
 }
 
 fn terminal_errors() {
     fails(open("/dev/pts/9999", libc::O_RDWR), libc::ENOENT);
     let master = ok(open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY));
     let mut number = 0_i32;
-    ok(unsafe { libc::ioctl(master, libc::TIOCGPTN, &raw mut number) });
+    ok(ioctl_at(master, libc::TIOCGPTN, &mut number));
     // It is locked until somebody unlocks it.
     fails(
         open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY),
         libc::EIO,
     );
-    fails(unsafe { libc::ioctl(master, 0x1234_5678) }, libc::ENOTTY);
+    fails(ioctl(master, 0x1234_5678, 0), libc::ENOTTY);
     assert_eq!(
         call(
             libc::SYS_ioctl,
@@ -363,16 +316,13 @@ fn terminal_errors() {
         ),
         Err(libc::EFAULT)
     );
-    fails(
-        unsafe { libc::lseek(master, 0, libc::SEEK_SET) },
-        libc::ESPIPE,
-    );
+    fails(lseek(master, 0, libc::SEEK_SET), libc::ESPIPE);
 }
 
 fn minimum_and_time() {
     let (master, slave) = pair();
     change(slave, |now| {
-        unsafe { libc::cfmakeraw(now) };
+        make_raw(now);
         now.c_cc[libc::VMIN] = 0;
         now.c_cc[libc::VTIME] = 1;
     });
@@ -401,13 +351,7 @@ fn long_lines() {
     let long = vec![b'x'; 5000];
     let mut sent = 0;
     while sent < long.len() {
-        sent += ok(unsafe {
-            libc::write(
-                master,
-                long[sent..].as_ptr().cast(),
-                500.min(long.len() - sent),
-            )
-        }) as usize;
+        sent += ok(write(master, &long[sent..][..500.min(long.len() - sent)]));
     }
     put(master, b"\n");
     let line = get(slave, 10_000);
@@ -424,21 +368,20 @@ fn sessions_do_not_steal() {
     });
     get(reader, 1);
     in_child(|| {
-        ok(unsafe { libc::setsid() });
+        ok(setsid());
         let fd = ok(open(&path, libc::O_RDWR));
         // It belongs to another session: opening it does not make it ours, asking for it is refused.
         fails(open("/dev/tty", libc::O_RDWR), libc::ENXIO);
         become_user();
-        fails(unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) }, libc::EPERM);
+        fails(ioctl(fd, libc::TIOCSCTTY, 0), libc::EPERM);
     });
-    ok(unsafe { libc::kill(owner, libc::SIGKILL) });
+    ok(kill(owner, libc::SIGKILL));
     wait(owner);
 }
 
 fn packet_of_settings() {
     let (_master, slave) = pair();
-    let mut now: libc::termios = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::tcgetattr(slave, &raw mut now) });
+    let now = ok(tcgetattr(slave));
     assert_eq!(
         now.c_lflag & (libc::ICANON | libc::ECHO | libc::ISIG),
         libc::ICANON | libc::ECHO | libc::ISIG
@@ -448,7 +391,7 @@ fn packet_of_settings() {
         now.c_oflag & (libc::OPOST | libc::ONLCR),
         libc::OPOST | libc::ONLCR
     );
-    assert_eq!(unsafe { libc::cfgetospeed(&raw const now) }, libc::B38400);
+    assert_eq!(now.c_cflag & libc::CBAUD, libc::B38400);
     assert_eq!(
         (
             now.c_cc[libc::VINTR],
@@ -457,8 +400,8 @@ fn packet_of_settings() {
         ),
         (3, 4, 26)
     );
-    ok(unsafe { libc::tcflush(slave, libc::TCIOFLUSH) });
-    ok(unsafe { libc::tcdrain(slave) });
+    ok(tcflush(slave, libc::TCIOFLUSH));
+    ok(tcdrain(slave));
 }
 
 /// Linux, asm-generic/ioctls.h.
@@ -471,38 +414,29 @@ const TIOCPKT_DOSTOP: u8 = 32;
 fn packet_mode() {
     let (master, slave) = pair();
     quiet(slave);
-    let on = 1_i32;
-    ok(unsafe { libc::ioctl(master, libc::TIOCPKT, &raw const on) });
+    ok(ioctl_at(master, libc::TIOCPKT, &mut 1_i32));
     put(slave, b"data");
     assert_eq!(get(master, 100), b"\0data");
-    ok(unsafe { libc::tcflush(slave, libc::TCIFLUSH) });
+    ok(tcflush(slave, libc::TCIFLUSH));
     assert_eq!(get(master, 100), [TIOCPKT_FLUSHREAD]);
-    ok(unsafe { libc::tcflow(slave, libc::TCOOFF) });
+    ok(tcflow(slave, libc::TCOOFF));
     assert_eq!(get(master, 100), [TIOCPKT_STOP]);
-    ok(unsafe { libc::tcflow(slave, libc::TCOON) });
+    ok(tcflow(slave, libc::TCOON));
     assert_eq!(get(master, 100), [TIOCPKT_START]);
     change(slave, |now| now.c_iflag &= !libc::IXON);
     assert_eq!(get(master, 100), [TIOCPKT_NOSTOP]);
-    let mut poll = libc::pollfd {
-        fd: master,
-        events: libc::POLLPRI,
-        revents: 0,
-    };
     change(slave, |now| now.c_iflag |= libc::IXON);
-    assert_eq!(ok(unsafe { libc::poll(&raw mut poll, 1, 1000) }), 1);
+    assert_eq!(poll_one(master, libc::POLLPRI, 1000), libc::POLLPRI);
     assert_eq!(get(master, 100), [TIOCPKT_DOSTOP]);
 }
 
 fn stopped_output_waits() {
     let (master, slave) = pair();
     put(master, b"\x13");
-    let flags = ok(unsafe { libc::fcntl(slave, libc::F_GETFL) });
-    ok(unsafe { libc::fcntl(slave, libc::F_SETFL, flags | libc::O_NONBLOCK) });
-    fails(
-        unsafe { libc::write(slave, c"x".as_ptr().cast(), 1) },
-        libc::EAGAIN,
-    );
-    ok(unsafe { libc::fcntl(slave, libc::F_SETFL, flags) });
+    let flags = file_flags(slave);
+    ok(fcntl(slave, libc::F_SETFL, flags | libc::O_NONBLOCK));
+    fails(write(slave, b"x"), libc::EAGAIN);
+    ok(fcntl(slave, libc::F_SETFL, flags));
     let pid = child(|| {
         put(slave, b"late");
         0
@@ -531,10 +465,9 @@ fn switching_modes_keeps_input() {
 fn peer_without_a_name() {
     const TIOCGPTPEER: libc::Ioctl = 0x5441;
     let master = ok(open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY));
-    let peer = || unsafe { libc::ioctl(master, TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY) };
+    let peer = || ioctl(master, TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY);
     fails(peer(), libc::EIO);
-    let unlock = 0_i32;
-    ok(unsafe { libc::ioctl(master, libc::TIOCSPTLCK, &raw const unlock) });
+    ok(ioctl_at(master, libc::TIOCSPTLCK, &mut 0_i32));
     let slave = ok(peer());
     quiet(slave);
     put(master, b"x\n");
@@ -545,20 +478,16 @@ fn foreground_hears_of_the_leaders_end() {
     let (_master, path) = pty();
     let (reader, writer) = pipe();
     let pid = session(&path, |fd| {
-        unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+        ignore_signal(libc::SIGTTOU);
         let job = child(|| {
-            ok(unsafe { libc::setpgid(0, 0) });
-            let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-            unsafe { libc::sigaddset(&raw mut set, libc::SIGHUP) };
-            unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+            ok(setpgid(0, 0));
+            let set = block(&[libc::SIGHUP]);
             put(writer, b"r");
-            let mut got = 0;
-            unsafe { libc::sigwait(&raw const set, &raw mut got) };
-            put(writer, &[got as u8]);
+            put(writer, &[sigwait(set) as u8]);
             0
         });
-        let _ = unsafe { libc::setpgid(job, job) };
-        ok(unsafe { libc::tcsetpgrp(fd, job) });
+        let _ = setpgid(job, job);
+        ok(tcsetpgrp(fd, job));
         while get(reader, 1) != b"r" {}
         0
     });
@@ -571,7 +500,7 @@ fn queue_sizes() {
     quiet(slave);
     let queued = |fd: i32, request| {
         let mut count = -1_i32;
-        ok(unsafe { libc::ioctl(fd, request, &raw mut count) });
+        ok(ioctl_at(fd, request, &mut count));
         count
     };
     put(master, b"abc");
@@ -584,6 +513,6 @@ fn queue_sizes() {
     put(slave, b"12345");
     sleep_ms(20);
     assert_eq!(queued(master, libc::FIONREAD), 5);
-    ok(unsafe { libc::tcflush(slave, libc::TCIFLUSH) });
+    ok(tcflush(slave, libc::TCIFLUSH));
     assert_eq!(queued(slave, libc::FIONREAD), 0);
 }

@@ -73,8 +73,7 @@ fn waiting_threads_are_small() {
     };
     let stacks = map(THREADS as usize * STACK);
     // Touched beforehand, so that the stacks are no part of what is measured.
-    // SAFETY: the mapping has this length and nobody else uses it.
-    unsafe { stacks.write_bytes(1, THREADS as usize * STACK) };
+    poke_all(stacks as usize, &vec![1; THREADS as usize * STACK]);
     let before = free_bytes();
     for n in 1..=THREADS as usize {
         // SAFETY: each thread has a part of the mapping as its stack, which lives as long as the process.

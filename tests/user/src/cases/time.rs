@@ -22,19 +22,6 @@ cases![
     many_sleepers,
 ];
 
-fn now(clock: i32) -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    call(
-        libc::SYS_clock_gettime,
-        &[clock as usize, &raw mut time as usize],
-    )
-    .expect("the clock exists");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn clocks_advance() {
     for clock in [
         libc::CLOCK_REALTIME,
@@ -135,41 +122,17 @@ fn sleep_errors() {
     );
 }
 
-fn set_timer(which: usize, first_us: i64, interval_us: i64) -> libc::itimerval {
-    let timer = libc::itimerval {
-        it_interval: libc::timeval {
-            tv_sec: 0,
-            tv_usec: interval_us,
-        },
-        it_value: libc::timeval {
-            tv_sec: 0,
-            tv_usec: first_us,
-        },
-    };
-    let mut old: libc::itimerval = unsafe { std::mem::zeroed() };
-    call(
-        libc::SYS_setitimer,
-        &[which, &raw const timer as usize, &raw mut old as usize],
-    )
-    .expect("the timer exists");
-    old
-}
-
-fn blocked(signal: i32) -> libc::sigset_t {
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    unsafe { libc::sigaddset(&raw mut set, signal) };
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) });
-    set
+fn set_timer(which: i32, first_us: i64, interval_us: i64) -> libc::itimerval {
+    let timer = itimerval(first_us, interval_us);
+    ok(filled(|old| setitimer(which, &timer, Some(old))))
 }
 
 fn interval_timer_repeats() {
-    let set = blocked(libc::SIGALRM);
+    let set = block(&[libc::SIGALRM]);
     let start = Instant::now();
     set_timer(0, 20_000, 30_000);
     for _ in 0..4 {
-        let mut signal = 0;
-        unsafe { libc::sigwait(&raw const set, &raw mut signal) };
-        assert_eq!(signal, libc::SIGALRM);
+        assert_eq!(sigwait(set), libc::SIGALRM);
     }
     assert!(start.elapsed() >= Duration::from_millis(110));
     let old = set_timer(0, 0, 0);
@@ -206,19 +169,11 @@ fn cpu_timer_counts_cpu_time() {
 }
 
 fn timerfd(flags: i32) -> i32 {
-    ok(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })
+    ok(timerfd_create(libc::CLOCK_MONOTONIC, flags))
 }
 
-fn arm(fd: i32, flags: i32, first: Duration, interval: Duration) -> i32 {
-    let spec = |time: Duration| libc::timespec {
-        tv_sec: time.as_secs() as i64,
-        tv_nsec: i64::from(time.subsec_nanos()),
-    };
-    let timer = libc::itimerspec {
-        it_interval: spec(interval),
-        it_value: spec(first),
-    };
-    unsafe { libc::timerfd_settime(fd, flags, &raw const timer, std::ptr::null_mut()) }
+fn arm(fd: i32, flags: i32, first: Duration, interval: Duration) -> Result {
+    timerfd_settime(fd, flags, &itimerspec(first, interval), None)
 }
 
 fn expirations(fd: i32) -> u64 {
@@ -228,10 +183,7 @@ fn expirations(fd: i32) -> u64 {
 fn timerfd_counts() {
     let fd = timerfd(libc::TFD_NONBLOCK);
     let mut count = [0_u8; 8];
-    fails(
-        unsafe { libc::read(fd, count.as_mut_ptr().cast(), 8) },
-        libc::EAGAIN,
-    );
+    fails(read(fd, &mut count[..8]), libc::EAGAIN);
     ok(arm(
         fd,
         0,
@@ -241,10 +193,7 @@ fn timerfd_counts() {
     sleep_ms(105);
     let got = expirations(fd);
     assert!((10..=40).contains(&got), "{got}");
-    fails(
-        unsafe { libc::read(fd, count.as_mut_ptr().cast(), 4) },
-        libc::EINVAL,
-    );
+    fails(read(fd, &mut count[..4]), libc::EINVAL);
     let blocking = timerfd(0);
     ok(arm(blocking, 0, Duration::from_millis(30), Duration::ZERO));
     let start = Instant::now();
@@ -260,42 +209,31 @@ fn timerfd_absolute_and_disarm() {
         Duration::from_nanos(1),
         Duration::ZERO,
     ));
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    assert_eq!(ok(unsafe { libc::poll(&raw mut poll, 1, 1000) }), 1);
+    assert_eq!(poll_one(fd, libc::POLLIN, 1000), libc::POLLIN);
     assert_eq!(expirations(fd), 1);
     ok(arm(fd, 0, Duration::from_millis(20), Duration::ZERO));
-    let mut left: libc::itimerspec = unsafe { std::mem::zeroed() };
-    ok(unsafe { libc::timerfd_gettime(fd, &raw mut left) });
+    let left = ok(timerfd_gettime(fd));
     assert!(left.it_value.tv_nsec > 0 && left.it_value.tv_nsec <= 20_000_000);
     ok(arm(fd, 0, Duration::ZERO, Duration::ZERO));
-    assert_eq!(ok(unsafe { libc::poll(&raw mut poll, 1, 60) }), 0);
-    fails(unsafe { libc::timerfd_create(99, 0) }, libc::EINVAL);
+    assert_eq!(poll_one(fd, libc::POLLIN, 60), 0);
+    fails(timerfd_create(99, 0), libc::EINVAL);
 }
 
 fn poll_times_out() {
     let (reader, _writer) = pipe();
-    let mut poll = libc::pollfd {
-        fd: reader,
-        events: libc::POLLIN,
-        revents: 0,
-    };
     let start = Instant::now();
-    assert_eq!(ok(unsafe { libc::poll(&raw mut poll, 1, 40) }), 0);
+    assert_eq!(poll_one(reader, libc::POLLIN, 40), 0);
     assert!(start.elapsed() >= Duration::from_millis(40));
     let mut wait = libc::timeval {
         tv_sec: 0,
         tv_usec: 30_000,
     };
-    let mut set: libc::fd_set = unsafe { std::mem::zeroed() };
-    unsafe { libc::FD_SET(reader, &mut set) };
+    let mut set = FdSet::of(&[reader]);
+
     let start = Instant::now();
     let args = [
         reader as usize + 1,
-        &raw mut set as usize,
+        set.address(),
         0,
         0,
         &raw mut wait as usize,
@@ -310,16 +248,11 @@ fn poll_times_out() {
 }
 
 fn vdso_agrees_with_the_calls() {
-    assert_ne!(unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) }, 0);
+    assert_ne!(getauxval(libc::AT_SYSINFO_EHDR), 0);
     for _ in 0..100 {
         // The C library's function is the vDSO's.
         let before = now(libc::CLOCK_MONOTONIC);
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        ok(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) });
-        let middle = Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
+        let middle = quick_now(libc::CLOCK_MONOTONIC);
         let after = now(libc::CLOCK_MONOTONIC);
         assert!(
             before <= middle && middle <= after,
@@ -330,7 +263,8 @@ fn vdso_agrees_with_the_calls() {
         tv_sec: 0,
         tv_usec: 0,
     };
-    ok(unsafe { libc::gettimeofday(&raw mut time, std::ptr::null_mut()) });
+    // SAFETY: writes the time and nothing else.
+    ok(unsafe { libc::gettimeofday(&mut time, std::ptr::null_mut()) });
     assert!(
         now(libc::CLOCK_REALTIME)
             .as_secs()
@@ -347,10 +281,7 @@ fn cpu_clocks() {
         slept < Duration::from_millis(60),
         "{slept:?} of CPU time while asleep"
     );
-    let wall = Instant::now();
-    while wall.elapsed() < Duration::from_millis(100) {
-        std::hint::spin_loop();
-    }
+    spin(Duration::from_millis(100));
     assert!(now(libc::CLOCK_PROCESS_CPUTIME_ID) - start > slept);
     assert!(now(libc::CLOCK_THREAD_CPUTIME_ID) <= now(libc::CLOCK_PROCESS_CPUTIME_ID));
 }
@@ -379,8 +310,8 @@ fn realtime_can_be_set() {
 }
 
 fn posix_timers() {
-    let set = blocked(libc::SIGUSR1);
-    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    let set = block(&[libc::SIGUSR1]);
+    let mut event: libc::sigevent = zeroed();
     event.sigev_notify = libc::SIGEV_SIGNAL;
     event.sigev_signo = libc::SIGUSR1;
     event.sigev_value = libc::sigval {
@@ -410,15 +341,9 @@ fn posix_timers() {
         ),
         Ok(0)
     );
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    assert_eq!(
-        ok(unsafe { libc::sigwaitinfo(&raw const set, &raw mut info) }),
-        libc::SIGUSR1
-    );
-    assert_eq!(
-        (info.si_code, unsafe { info.si_value().sival_ptr } as usize),
-        (libc::SI_TIMER, 77)
-    );
+    let info = ok(sigwaitinfo(set));
+    assert_eq!(info.si_signo, libc::SIGUSR1);
+    assert_eq!((info.si_code, info.value()), (libc::SI_TIMER, 77));
     assert_eq!(call(libc::SYS_timer_delete, &[id as usize]), Ok(0));
     assert_eq!(
         call(libc::SYS_timer_delete, &[id as usize]),

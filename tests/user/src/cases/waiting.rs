@@ -2,8 +2,7 @@
 
 use super::cases;
 use crate::sys::*;
-use std::mem::zeroed;
-use std::ptr::{null, null_mut};
+
 use std::time::{Duration, Instant};
 
 cases![
@@ -29,124 +28,73 @@ cases![
 
 const SECOND: i32 = 1000;
 
-extern "C" fn nothing(_: i32) {}
-
 fn handle(signal: i32, flags: i32) {
-    unsafe {
-        let mut action: libc::sigaction = zeroed();
-        action.sa_sigaction = nothing as *const () as usize;
-        action.sa_flags = flags;
-        ok(libc::sigaction(signal, &action, null_mut()));
-    }
-}
-
-fn set_of(signals: &[i32]) -> libc::sigset_t {
-    unsafe {
-        let mut set = zeroed();
-        libc::sigemptyset(&mut set);
-        for signal in signals {
-            libc::sigaddset(&mut set, *signal);
-        }
-        set
-    }
-}
-
-fn block(signals: &[i32]) {
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set_of(signals), null_mut()) });
+    handle_with(signal, |_, _, _| (), flags, &[]);
 }
 
 /// Sends `signal` to this process a little later.
 fn signal_soon(signal: i32) -> i32 {
-    let me = unsafe { libc::getpid() };
+    let me = getpid();
     child(|| {
         sleep_ms(100);
-        ok(unsafe { libc::kill(me, signal) });
+        ok(kill(me, signal));
         0
     })
 }
 
-fn pair(kind: i32) -> (i32, i32) {
-    let mut ends = [0; 2];
-    ok(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) });
-    (ends[0], ends[1])
+fn add(epoll: i32, fd: i32, events: i32) {
+    ok(epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events as u32, 0));
 }
 
-fn poll_in(fd: i32, ms: i32) -> i32 {
-    let mut fds = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    unsafe { libc::poll(&mut fds, 1, ms) }
-}
-
-fn read_signal(fd: i32) -> libc::signalfd_siginfo {
-    unsafe {
-        let mut info: libc::signalfd_siginfo = zeroed();
-        let got = libc::read(fd, (&raw mut info).cast(), 128);
-        assert_eq!(ok(got), 128);
-        info
-    }
+fn poll_in(fd: i32, ms: i32) -> Result<usize> {
+    poll(&mut [pollfd(fd, libc::POLLIN)], ms)
 }
 
 fn signalfd_tells() {
-    block(&[libc::SIGUSR1, libc::SIGCHLD]);
-    let set = set_of(&[libc::SIGUSR1, libc::SIGCHLD]);
-    let fd = ok(unsafe { libc::signalfd(-1, &set, libc::SFD_NONBLOCK) });
+    let set = block(&[libc::SIGUSR1, libc::SIGCHLD]);
+    let fd = ok(signalfd(-1, set, libc::SFD_NONBLOCK));
     let mut byte = [0_u8; 128];
-    fails(
-        unsafe { libc::read(fd, byte.as_mut_ptr().cast(), 128) },
-        libc::EAGAIN,
-    );
-    fails(
-        unsafe { libc::read(fd, byte.as_mut_ptr().cast(), 127) },
-        libc::EINVAL,
-    );
-    ok(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) });
-    assert_eq!(poll_in(fd, 0), 1);
-    let info = read_signal(fd);
+    fails(read(fd, &mut byte), libc::EAGAIN);
+    fails(read(fd, &mut byte[..127]), libc::EINVAL);
+    raise(libc::SIGUSR1);
+    assert_eq!(poll_in(fd, 0), Ok(1));
+    let info = ok(read_signal(fd));
     assert_eq!(info.ssi_signo, libc::SIGUSR1 as u32);
-    assert_eq!(info.ssi_pid, unsafe { libc::getpid() } as u32);
-    assert_eq!(poll_in(fd, 0), 0);
+    assert_eq!(info.ssi_pid, getpid() as u32);
+    assert_eq!(poll_in(fd, 0), Ok(0));
     let pid = child(|| 7);
-    assert_eq!(poll_in(fd, 10 * SECOND), 1);
-    let info = read_signal(fd);
+    assert_eq!(poll_in(fd, 10 * SECOND), Ok(1));
+    let info = ok(read_signal(fd));
     assert_eq!(
         (info.ssi_signo, info.ssi_pid, info.ssi_status),
         (libc::SIGCHLD as u32, pid as u32, 7)
     );
     wait(pid);
-    let other = set_of(&[libc::SIGUSR2]);
-    assert_eq!(ok(unsafe { libc::signalfd(fd, &other, 0) }), fd);
-    ok(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) });
-    assert_eq!(poll_in(fd, 0), 0);
+    assert_eq!(signalfd(fd, SigSet::of(&[libc::SIGUSR2]), 0), Ok(fd));
+    raise(libc::SIGUSR1);
+    assert_eq!(poll_in(fd, 0), Ok(0));
 }
 
 fn signalfd_in_epoll() {
-    block(&[libc::SIGUSR1]);
-    let fd = ok(unsafe { libc::signalfd(-1, &set_of(&[libc::SIGUSR1]), 0) });
-    let epoll = ok(unsafe { libc::epoll_create1(0) });
-    let mut event = libc::epoll_event {
-        events: libc::EPOLLIN as u32,
-        u64: 3,
-    };
-    ok(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) });
+    let fd = ok(signalfd(-1, block(&[libc::SIGUSR1]), 0));
+    let epoll = ok(epoll_create1(0));
+    add(epoll, fd, libc::EPOLLIN);
     let pid = signal_soon(libc::SIGUSR1);
     assert_eq!(
-        ok(unsafe { libc::epoll_wait(epoll, &mut event, 1, 10 * SECOND) }),
-        1
+        ok(epoll_wait(epoll, 1, 10 * SECOND)),
+        [(libc::EPOLLIN as u32, 0)]
     );
-    assert_eq!(read_signal(fd).ssi_signo, libc::SIGUSR1 as u32);
+    assert_eq!(ok(read_signal(fd)).ssi_signo, libc::SIGUSR1 as u32);
     wait(pid);
 }
 
 fn poll_goes_on_after_a_stop() {
     let (reader, writer) = pipe();
-    let pid = child(|| i32::from(poll_in(reader, 10 * SECOND) != 1));
+    let pid = child(|| i32::from(poll_in(reader, 10 * SECOND) != Ok(1)));
     sleep_ms(100);
-    ok(unsafe { libc::kill(pid, libc::SIGSTOP) });
+    ok(kill(pid, libc::SIGSTOP));
     sleep_ms(50);
-    ok(unsafe { libc::kill(pid, libc::SIGCONT) });
+    ok(kill(pid, libc::SIGCONT));
     sleep_ms(50);
     put(writer, b"x");
     assert_eq!(wait(pid), Ended::Exit(0));
@@ -167,70 +115,46 @@ fn select_tells_the_time_left() {
         put(writer, b"x");
         0
     });
-    unsafe {
-        let mut set: libc::fd_set = zeroed();
-        libc::FD_SET(reader, &mut set);
-        // The C library may keep the time to itself.
-        let mut time = [30_u64, 0];
-        let args = [
-            reader as usize + 1,
-            (&raw mut set).addr(),
-            0,
-            0,
-            (&raw mut time).addr(),
-        ];
-        assert_eq!(call(libc::SYS_select, &args), Ok(1));
-        assert!(time[0] < 30, "{} s are left", time[0]);
-        assert!(libc::FD_ISSET(reader, &set));
-    }
+    let mut set = FdSet::of(&[reader]);
+    let mut time: libc::timeval = zeroed();
+    time.tv_sec = 30;
+    assert_eq!(select(reader + 1, Some(&mut set), None, &mut time), Ok(1));
+    assert!(time.tv_sec < 30, "{} s are left", time.tv_sec);
+    assert!(set.has(reader));
     wait(pid);
 }
 
 fn pselect_takes_a_mask() {
     block(&[libc::SIGUSR1]);
     handle(libc::SIGUSR1, 0);
-    ok(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) });
-    let time = libc::timespec {
-        tv_sec: 30,
-        tv_nsec: 0,
-    };
-    let none = set_of(&[]);
-    let waited = unsafe { libc::pselect(0, null_mut(), null_mut(), null_mut(), &time, &none) };
+    raise(libc::SIGUSR1);
+    let mut patience = timespec(Duration::from_secs(30));
+    let waited = pselect(0, &mut patience, SigSet::default());
     fails(waited, libc::EINTR);
-    let mut now = set_of(&[]);
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, null(), &mut now) });
-    assert_eq!(unsafe { libc::sigismember(&now, libc::SIGUSR1) }, 1);
+    assert!(blocked().has(libc::SIGUSR1));
 }
 
 fn epoll_pwait_takes_a_mask() {
     block(&[libc::SIGUSR1]);
     handle(libc::SIGUSR1, 0);
-    let epoll = ok(unsafe { libc::epoll_create1(0) });
-    let mut event = libc::epoll_event { events: 0, u64: 0 };
-    ok(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) });
-    let none = set_of(&[]);
-    let waited = unsafe { libc::epoll_pwait(epoll, &mut event, 1, 30 * SECOND, &none) };
+    let epoll = ok(epoll_create1(0));
+    raise(libc::SIGUSR1);
+    let waited = epoll_pwait(epoll, 1, 30 * SECOND, Some(SigSet::default()));
     fails(waited, libc::EINTR);
-    let mut now = set_of(&[]);
-    ok(unsafe { libc::sigprocmask(libc::SIG_BLOCK, null(), &mut now) });
-    assert_eq!(unsafe { libc::sigismember(&now, libc::SIGUSR1) }, 1);
+    assert!(blocked().has(libc::SIGUSR1));
 }
 
 fn epoll_wakes_one_of_many() {
     let (reader, writer) = pipe();
     let (tell, told) = pipe();
-    let epoll = ok(unsafe { libc::epoll_create1(0) });
-    let mut event = libc::epoll_event {
-        events: (libc::EPOLLIN | libc::EPOLLET) as u32,
-        u64: 0,
-    };
-    ok(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, reader, &mut event) });
+    let epoll = ok(epoll_create1(0));
+    add(epoll, reader, libc::EPOLLIN | libc::EPOLLET);
     let waiters: Vec<i32> = (0..4)
         .map(|_| {
             child(|| {
-                let found = unsafe { libc::epoll_wait(epoll, &mut event, 1, 30 * SECOND) };
+                let found = ok(epoll_wait(epoll, 1, 30 * SECOND));
                 put(told, b"w");
-                found
+                found.len() as i32
             })
         })
         .collect();
@@ -239,7 +163,7 @@ fn epoll_wakes_one_of_many() {
         put(writer, b"x");
         assert_eq!(get(tell, 1), b"w");
         sleep_ms(50);
-        assert_eq!(poll_in(tell, 0), 0, "{woken} events woke more");
+        assert_eq!(poll_in(tell, 0), Ok(0), "{woken} events woke more");
     }
     for pid in waiters {
         assert_eq!(wait(pid), Ended::Exit(1));
@@ -248,15 +172,15 @@ fn epoll_wakes_one_of_many() {
 
 fn epoll_edge_needs_a_new_event() {
     let (a, b) = pair(libc::SOCK_STREAM);
-    let epoll = ok(unsafe { libc::epoll_create1(0) });
-    let mut event = libc::epoll_event {
-        events: (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32,
-        u64: 0,
-    };
-    ok(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, a, &mut event) });
-    let mut next = || {
-        let found = ok(unsafe { libc::epoll_wait(epoll, &mut event, 1, 0) });
-        if found == 0 { 0 } else { event.events as i32 }
+    let epoll = ok(epoll_create1(0));
+    add(
+        epoll,
+        a,
+        libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET,
+    );
+    let next = || {
+        let found = ok(epoll_wait(epoll, 1, 0));
+        found.first().map_or(0, |(events, _)| *events as i32)
     };
     assert_eq!(next(), libc::EPOLLOUT);
     assert_eq!(next(), 0);
@@ -275,25 +199,16 @@ fn socket_timeouts() {
         tv_usec: 100_000,
     };
     for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
-        ok(unsafe { libc::setsockopt(a, libc::SOL_SOCKET, option, (&raw const time).cast(), 16) });
+        ok(setsockopt(a, libc::SOL_SOCKET, option, &time));
     }
     let mut buf = vec![0_u8; 1 << 20];
     let started = Instant::now();
-    fails(
-        unsafe { libc::read(a, buf.as_mut_ptr().cast(), 1) },
-        libc::EAGAIN,
-    );
-    fails(
-        unsafe { libc::recv(a, buf.as_mut_ptr().cast(), 1, 0) },
-        libc::EAGAIN,
-    );
+    fails(read(a, &mut buf[..1]), libc::EAGAIN);
+    fails(recv(a, &mut buf[..1], 0), libc::EAGAIN);
     assert!(started.elapsed() >= Duration::from_millis(200));
-    let sent = ok(unsafe { libc::send(a, buf.as_ptr().cast(), buf.len(), 0) });
-    assert!(sent > 0 && (sent as usize) < buf.len(), "{sent}");
-    fails(
-        unsafe { libc::send(a, buf.as_ptr().cast(), buf.len(), 0) },
-        libc::EAGAIN,
-    );
+    let sent = ok(send(a, &buf, 0));
+    assert!(sent > 0 && sent < buf.len(), "{sent}");
+    fails(send(a, &buf, 0), libc::EAGAIN);
 }
 
 fn datagrams_to_missing_pages() {
@@ -301,21 +216,20 @@ fn datagrams_to_missing_pages() {
     let (a, b) = pair(libc::SOCK_DGRAM);
     for read in [false, true] {
         // Neither the sender's nor the receiver's pages but the first are there yet.
-        let from = map(LEN);
-        unsafe { from.write_bytes(7, 100) };
-        assert_eq!(
-            ok(unsafe { libc::send(a, from.cast(), LEN, 0) }),
-            LEN as isize
-        );
-        let to = map(LEN);
-        unsafe { to.add(8192).write(1) };
-        let got = if read {
-            unsafe { libc::read(b, to.cast(), LEN) }
+        let from = map(LEN) as usize;
+        poke_all(from, &[7; 100]);
+        let args = [a as usize, from, LEN, 0, 0, 0];
+        assert_eq!(call(libc::SYS_sendto, &args), Ok(LEN));
+        let to = map(LEN) as usize;
+        poke(to + 8192, 1);
+        let number = if read {
+            libc::SYS_read
         } else {
-            unsafe { libc::recv(b, to.cast(), LEN, 0) }
+            libc::SYS_recvfrom
         };
-        assert_eq!(ok(got), LEN as isize);
-        let data = unsafe { std::slice::from_raw_parts(to, LEN) };
+        let args = [b as usize, to, LEN, 0, 0, 0];
+        assert_eq!(call(number, &args), Ok(LEN));
+        let data = peek_all(to, LEN);
         assert!(data[..100].iter().all(|&x| x == 7) && data[100..].iter().all(|&x| x == 0));
     }
 }
@@ -330,67 +244,38 @@ fn whole_reads_wait_for_all() {
         0
     });
     let mut buf = [0_u8; 11];
-    let got = unsafe { libc::recv(b, buf.as_mut_ptr().cast(), 11, libc::MSG_WAITALL) };
+    let got = recv(b, &mut buf, libc::MSG_WAITALL);
     assert_eq!(ok(got), 11);
     assert_eq!(&buf, b"onetwothree");
     wait(pid);
     put(a, b"rest");
     close(a);
-    let got = unsafe { libc::recv(b, buf.as_mut_ptr().cast(), 11, libc::MSG_WAITALL) };
+    let got = recv(b, &mut buf, libc::MSG_WAITALL);
     assert_eq!(ok(got), 4);
 }
 
 fn many_messages_at_a_time() {
     let (a, b) = pair(libc::SOCK_DGRAM);
     let mut data = [*b"one  ", *b"two  ", *b"three"];
-    let mut parts: Vec<libc::iovec> = data
-        .iter_mut()
-        .map(|d| libc::iovec {
-            iov_base: d.as_mut_ptr().cast(),
-            iov_len: 5,
-        })
-        .collect();
-    let mut messages: Vec<libc::mmsghdr> = parts
-        .iter_mut()
-        .map(|part| unsafe {
-            let mut message: libc::mmsghdr = zeroed();
-            message.msg_hdr.msg_iov = part;
-            message.msg_hdr.msg_iovlen = 1;
-            message
-        })
-        .collect();
-    let sent = unsafe { libc::sendmmsg(a, messages.as_mut_ptr(), 3, 0) };
-    assert_eq!(ok(sent), 3);
+    let mut parts = data.each_mut().map(|text| piece_into(text));
+    let mut messages = parts.each_mut().map(|part| {
+        let mut message: libc::mmsghdr = zeroed();
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        message
+    });
+    assert_eq!(sendmmsg(a, &mut messages, 0), Ok(3));
     assert!(messages.iter().all(|m| m.msg_len == 5));
-    let got = unsafe { libc::recvmmsg(b, messages.as_mut_ptr(), 2, 0, null_mut()) };
-    assert_eq!(ok(got), 2);
-    let flags = libc::MSG_WAITFORONE as _;
-    let got = unsafe { libc::recvmmsg(b, messages.as_mut_ptr(), 3, flags, null_mut()) };
-    assert_eq!(ok(got), 1);
+    let mut receive = |most: usize, flags| recvmmsg(b, &mut messages[..most], flags);
+    assert_eq!(receive(2, 0), Ok(2));
+    assert_eq!(receive(3, libc::MSG_WAITFORONE), Ok(1));
     assert_eq!(data, [*b"three", *b"two  ", *b"three"]);
 }
 
 /// Sends a byte along with a control message.
-fn send_control(fd: i32, kind: i32, data: &[u8]) -> isize {
-    let mut byte = *b"x";
-    let mut part = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = [0_u64; 64];
-    unsafe {
-        let mut message: libc::msghdr = zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(data.len() as u32) as _;
-        let header = libc::CMSG_FIRSTHDR(&message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = kind;
-        (*header).cmsg_len = libc::CMSG_LEN(data.len() as u32) as _;
-        libc::CMSG_DATA(header).copy_from_nonoverlapping(data.as_ptr(), data.len());
-        libc::sendmsg(fd, &message, libc::MSG_NOSIGNAL)
-    }
+fn send_control(fd: i32, kind: i32, data: &[u8]) -> Result<usize> {
+    let data = data.to_vec();
+    crate::sys::send_control(fd, &Control { kind, data })
 }
 
 fn claimed_credentials() {
@@ -401,7 +286,7 @@ fn claimed_credentials() {
     };
     in_child(|| {
         become_user();
-        let (pid, uid, gid) = unsafe { (libc::getpid() as u32, libc::getuid(), libc::getgid()) };
+        let (pid, uid, gid) = (getpid() as u32, getuid(), getgid());
         assert_eq!(ok(claim(pid, uid, gid)), 1);
         fails(claim(1, uid, gid), libc::EPERM);
         fails(claim(pid, uid + 1, gid), libc::EPERM);
@@ -435,7 +320,7 @@ fn cycles_of_passed_sockets_end() {
         close(a);
         close(b);
         sleep_ms(10);
-        if poll_in(reader, 0) == 1 {
+        if poll_in(reader, 0) == Ok(1) {
             assert_eq!(get(reader, 1), b"");
             return;
         }
@@ -444,46 +329,27 @@ fn cycles_of_passed_sockets_end() {
 }
 
 fn timerfd_in_poll() {
-    let fd = ok(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK) });
-    assert_eq!(poll_in(fd, 0), 0);
-    let after = |ms: i64| libc::timespec {
-        tv_sec: 0,
-        tv_nsec: ms * 1_000_000,
-    };
-    let spec = libc::itimerspec {
-        it_value: after(50),
-        it_interval: after(20),
-    };
-    ok(unsafe { libc::timerfd_settime(fd, 0, &spec, null_mut()) });
+    let fd = ok(timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK));
+    assert_eq!(poll_in(fd, 0), Ok(0));
+    let spec = itimerspec(Duration::from_millis(50), Duration::from_millis(20));
+    ok(timerfd_settime(fd, 0, &spec, None));
     for _ in 0..3 {
-        assert_eq!(poll_in(fd, 10 * SECOND), 1);
+        assert_eq!(poll_in(fd, 10 * SECOND), Ok(1));
         let count = u64::from_ne_bytes(get(fd, 8).try_into().expect("eight bytes"));
         assert!(count >= 1);
     }
-    let mut left: libc::itimerspec = unsafe { zeroed() };
-    ok(unsafe { libc::timerfd_gettime(fd, &mut left) });
+    let left = ok(timerfd_gettime(fd));
     assert_eq!(left.it_interval.tv_nsec, 20_000_000);
     assert!((1..=20_000_000).contains(&left.it_value.tv_nsec));
-    fails(
-        unsafe { libc::timerfd_settime(fd, 8, &spec, null_mut()) },
-        libc::EINVAL,
-    );
-    let bad = libc::itimerspec {
-        it_value: libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 1_000_000_000,
-        },
-        it_interval: after(0),
-    };
-    fails(
-        unsafe { libc::timerfd_settime(fd, 0, &bad, null_mut()) },
-        libc::EINVAL,
-    );
-    fails(unsafe { libc::timerfd_create(2, 0) }, libc::EINVAL);
+    fails(timerfd_settime(fd, 8, &spec, None), libc::EINVAL);
+    let mut bad = spec;
+    bad.it_value.tv_nsec = 1_000_000_000;
+    fails(timerfd_settime(fd, 0, &bad, None), libc::EINVAL);
+    fails(timerfd_create(2, 0), libc::EINVAL);
 }
 
 fn eventfd_blocks() {
-    let fd = ok(unsafe { libc::eventfd(0, 0) });
+    let fd = ok(eventfd(0, 0));
     let pid = child(|| {
         sleep_ms(50);
         put(fd, &5_u64.to_ne_bytes());
@@ -511,14 +377,10 @@ fn polled_pages_must_be_there() {
         call(libc::SYS_poll, &[0, usize::MAX >> 1, 0]),
         Err(libc::EINVAL)
     );
-    let epoll = ok(unsafe { libc::epoll_create1(0) }) as usize;
+    let epoll = ok(epoll_create1(0)) as usize;
     let (reader, writer) = pipe();
     put(writer, b"x");
-    let mut event = libc::epoll_event {
-        events: libc::EPOLLIN as u32,
-        u64: 0,
-    };
-    ok(unsafe { libc::epoll_ctl(epoll as i32, libc::EPOLL_CTL_ADD, reader, &mut event) });
+    add(epoll as i32, reader, libc::EPOLLIN);
     assert_eq!(call(libc::SYS_epoll_wait, &[epoll, NOWHERE, 1, 0]), fault);
     assert_eq!(
         call(libc::SYS_epoll_wait, &[epoll, NOWHERE, 0, 0]),
