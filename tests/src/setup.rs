@@ -128,9 +128,11 @@ fn install_packages(names: &[&str]) -> Result<()> {
         bail!("missing: {list}. Install them (on Debian: {by_hand})");
     }
     let Some(sudo) = as_root() else {
-        bail!(
-            "missing: {list}, and no rights to install them. Run this, then try again:\n\n    sudo {by_hand}\n"
-        );
+        let how = match find_program("sudo") {
+            Some(_) => "Run this, then try again:\n\n    sudo",
+            None => "As root, run this, then try again:\n\n   ",
+        };
+        bail!("missing: {list}, and no rights to install them. {how} {by_hand}\n");
     };
     eprintln!("wake: installing {list} (apt-get)");
     let install = [

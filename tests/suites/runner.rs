@@ -134,6 +134,35 @@ impl Drop for BareMachine {
     }
 }
 
+/// A [`BareMachine`] without a C compiler, where the linker's place is taken by ours.
+struct NoLinker(BareMachine);
+
+impl NoLinker {
+    fn new(name: &str) -> Self {
+        let machine = BareMachine::new(name);
+        for tool in ["id", "flock"] {
+            symlink(Path::new("/usr/bin").join(tool), machine.0.join(tool)).expect("it is new");
+        }
+        let dir = machine.0.display();
+        let cc = format!("printf '#!/bin/sh\\necho linked $*\\n' > {dir}/cc; chmod 755 {dir}/cc");
+        let body =
+            format!("echo $* >> {dir}/log\ncase $* in *install*) PATH=/bin:/usr/bin; {cc};; esac");
+        machine.program("apt-get", &body);
+        fs::copy(tests::root().join(".cargo/cc"), machine.0.join("linker")).expect("there is room");
+        Self(machine)
+    }
+
+    fn link(&self, user: Option<u32>) -> Output {
+        let mut command = Command::new(self.0.0.join("linker"));
+        command.args(["a.o", "-o", "b c"]).env("PATH", &self.0.0);
+        command.current_dir("/").stdin(Stdio::null());
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        command.output().expect("it starts")
+    }
+}
+
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
@@ -162,7 +191,37 @@ fn without_rights_the_one_command_is_printed() {
     let out = machine.boot(is_root().then_some(65534));
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
-    let command = "sudo apt-get install -y --no-install-recommends qemu-system-x86\n";
+    let command = "As root, run this, then try again:\n\n    \
+        apt-get install -y --no-install-recommends qemu-system-x86\n";
     assert!(said.contains(command), "{said}");
     assert!(machine.log().is_empty() && !machine.has("qemu-system-x86_64"));
+}
+
+#[test]
+fn a_missing_linker_is_installed_once() {
+    if !is_root() {
+        // As for what the runner installs.
+        return;
+    }
+    let machine = NoLinker::new("linker");
+    for _ in 0..2 {
+        let out = machine.link(None);
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success(), "{out:?}");
+        assert_eq!(said, "linked a.o -o b c\n");
+    }
+    let asked = "-q update\ninstall -y --no-install-recommends -q gcc libc6-dev\n";
+    assert_eq!(machine.0.log(), asked);
+}
+
+#[test]
+fn without_rights_a_missing_linker_is_named_with_all_that_will_be_missing() {
+    let machine = NoLinker::new("unlinked");
+    let out = machine.link(is_root().then_some(65534));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let command = "As root, run this, then try again: apt-get install -y --no-install-recommends \
+        gcc libc6-dev qemu-system-x86 busybox-static\n";
+    assert!(said.contains(command), "{said}");
+    assert!(machine.0.log().is_empty() && !machine.0.has("cc"));
 }
