@@ -44,12 +44,43 @@ pub(crate) use core::{
 };
 
 #[cfg(loom)]
+use core::sync::atomic::Ordering;
+#[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
     },
 };
+
+/// What `core`'s atomics have: `loom`'s still call it `fetch_update`.
+#[cfg(loom)]
+pub(crate) trait TryUpdate<T> {
+    fn try_update(
+        &self,
+        set: Ordering,
+        fetch: Ordering,
+        change: impl FnMut(T) -> Option<T>,
+    ) -> Result<T, T>;
+}
+
+#[cfg(loom)]
+macro_rules! try_update {
+    ($($atomic:ty: $value:ty),*) => {
+        $(impl TryUpdate<$value> for $atomic {
+            fn try_update(
+                &self,
+                set: Ordering,
+                fetch: Ordering,
+                change: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                self.fetch_update(set, fetch, change)
+            }
+        })*
+    };
+}
+#[cfg(loom)]
+try_update!(AtomicU32: u32, AtomicUsize: usize);
 
 /// Tells the CPU, or the model checker, that this loop waits for another CPU.
 #[cfg(loom)]

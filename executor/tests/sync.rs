@@ -124,7 +124,7 @@ fn wait_until_does_not_keep_a_wakeup_that_it_used() {
     let items = AtomicUsize::new(0);
     let take = || {
         items
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1))
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1))
             .ok()
     };
     let (mut a, mut b) = (

@@ -215,7 +215,7 @@ impl File {
         self.ops.check_flags(self, flags)?;
         let _ = self
             .flags
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
                 Some(old & !SETFL_MASK | flags & SETFL_MASK)
             });
         Ok(())

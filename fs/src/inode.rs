@@ -285,7 +285,7 @@ impl Inode {
         let add = |n: i32| (n >= 0).then_some(n + 1);
         let old = self
             .writers
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, add);
         old.map(drop).map_err(|_| Errno::ETXTBSY)
     }
 
@@ -302,7 +302,7 @@ impl Inode {
         let take = |n: i32| (n <= 0).then_some(n - 1);
         let old = self
             .writers
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, take);
         old.map(drop).map_err(|_| Errno::ETXTBSY)
     }
 

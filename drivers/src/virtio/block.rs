@@ -292,7 +292,7 @@ struct Index(u32);
 impl Index {
     fn take() -> Option<Self> {
         let free = |used: u64| (used != u64::MAX).then(|| used | (used + 1));
-        let before = USED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, free);
+        let before = USED.try_update(Ordering::AcqRel, Ordering::Relaxed, free);
         Some(Self(before.ok()?.trailing_ones()))
     }
 

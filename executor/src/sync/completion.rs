@@ -3,6 +3,8 @@
 use core::{fmt, sync::atomic::Ordering};
 
 use super::wait_queue::WaitQueue;
+#[cfg(loom)]
+use crate::facade::TryUpdate as _;
 use crate::facade::{AtomicU32, const_fn};
 
 const ALL: u32 = u32::MAX;
@@ -29,7 +31,7 @@ impl Completion {
     pub fn complete(&self) {
         let _ = self
             .done
-            .fetch_update(Ordering::Release, Ordering::Relaxed, |n| {
+            .try_update(Ordering::Release, Ordering::Relaxed, |n| {
                 (n < ALL - 1).then(|| n + 1)
             });
         self.waiters.wake_one();
@@ -52,7 +54,7 @@ impl Completion {
             n => Some(n - 1),
         };
         self.done
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
+            .try_update(Ordering::Acquire, Ordering::Relaxed, take)
             .is_ok()
     }
 

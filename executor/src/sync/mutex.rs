@@ -13,6 +13,8 @@ use core::{
 };
 
 use super::semaphore::Semaphore;
+#[cfg(loom)]
+use crate::facade::TryUpdate as _;
 use crate::{
     cpu,
     facade::{AtomicBool, AtomicU32, AtomicUsize, const_fn, spin_loop},
@@ -95,7 +97,7 @@ impl<T: ?Sized> Mutex<T> {
     /// That of [`Mutex::lock`]; nothing is taken off the count by a future that is not ready.
     pub async fn lock_for_last(&self, count: &AtomicUsize) -> Option<MutexGuard<'_, T>> {
         let above_one = |n| (n > 1).then(|| n - 1);
-        let try_dec = || count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, above_one);
+        let try_dec = || count.try_update(Ordering::AcqRel, Ordering::Relaxed, above_one);
         if try_dec().is_ok() {
             return None;
         }

@@ -179,7 +179,7 @@ pub(super) fn socket_closed() {
 pub(super) fn collect() {
     static STATE: AtomicU8 = AtomicU8::new(IDLE);
     if STATE
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+        .try_update(Ordering::AcqRel, Ordering::Acquire, |state| {
             Some(if state == IDLE { RUNNING } else { AGAIN })
         })
         .is_ok_and(|before| before != IDLE)
@@ -188,7 +188,7 @@ pub(super) fn collect() {
     }
     loop {
         collect_once();
-        let left = STATE.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+        let left = STATE.try_update(Ordering::AcqRel, Ordering::Acquire, |state| {
             Some(if state == AGAIN { RUNNING } else { IDLE })
         });
         if left != Ok(AGAIN) {

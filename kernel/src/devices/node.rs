@@ -33,7 +33,7 @@ impl Minor {
         let bit = |used: u64| used.trailing_ones();
         let update = |used: u64| (bit(used) < DYNAMIC).then(|| used | 1 << bit(used));
         let before = USED
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, update)
+            .try_update(Ordering::AcqRel, Ordering::Relaxed, update)
             .ok()?;
         Some(Self(DYNAMIC - 1 - bit(before)))
     }

@@ -147,7 +147,7 @@ impl Pool {
         let change = |left| Some(f(left));
         match self
             .left_ns
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
+            .try_update(Ordering::AcqRel, Ordering::Acquire, change)
         {
             Ok(before) | Err(before) => before,
         }

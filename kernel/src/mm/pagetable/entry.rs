@@ -148,6 +148,6 @@ impl Entry {
     pub fn set_rights(&self, rights: u64) {
         let change = |old| Some(old & !RIGHTS | rights);
         // The closure never refuses.
-        let _ = self.0.fetch_update(AcqRel, Relaxed, change);
+        let _ = self.0.try_update(AcqRel, Relaxed, change);
     }
 }
