@@ -5,7 +5,7 @@
 //! time of that moment as the new start, so the clock never jumps.
 //!
 //! Contexts: [`now_ns`] is called anywhere, NMI included: readers take no lock, but look whether a writer was at work
-//! (an even number that stays). Writers hold [`WRITER`]. A counter of few bits must be read at least once in half its
+//! (a number that is odd then, and another one afterwards). Writers hold [`WRITER`]. A counter of few bits must be read at least once in half its
 //! period; [`watch`] does, and also compares the time-stamp counter with another one.
 
 use super::source::Source;
@@ -30,7 +30,8 @@ const MAX_ATTEMPTS: u32 = 1 << 16;
 
 /// What readers see.
 struct Keeper {
-    /// Odd while the rest is being written.
+    /// [`WRITING`] while the rest is being written, [`OTHER`] where the counter is not the time-stamp counter, and above that
+    /// how often the rest has changed. One number, so that a reader that finds neither bit is on its way at once.
     sequence: AtomicU32,
     /// Index of the counter.
     source: AtomicUsize,
@@ -44,6 +45,13 @@ struct Keeper {
     raw_mult: AtomicU64,
     raw_ns: AtomicU64,
 }
+
+/// A bit of [`Keeper::sequence`].
+const WRITING: u32 = 1;
+/// A bit of [`Keeper::sequence`].
+const OTHER: u32 = 2;
+/// One more change, in [`Keeper::sequence`].
+const CHANGE: u32 = 4;
 
 static KEEPER: Keeper = Keeper {
     sequence: AtomicU32::new(0),
@@ -83,19 +91,18 @@ fn scale(value: u64, factor: u64) -> u64 {
     ((u128::from(value) * u128::from(factor)) >> 32) as u64
 }
 
-/// Ticks of counter `source` since it showed `start`.
-#[inline]
-fn since(source: usize, start: u64) -> u64 {
-    if source == 0 {
-        // Another CPU's may be behind by a little.
-        tsc::read().saturating_sub(start)
-    } else {
-        since_slow(source, start)
-    }
+/// Ticks of the time-stamp counter since it showed `start`.
+#[inline(always)]
+fn since(start: u64) -> u64 {
+    // Another CPU's may be behind by a little.
+    tsc::read().saturating_sub(start)
 }
 
-#[cold]
-fn since_slow(source: usize, start: u64) -> u64 {
+/// Ticks of counter `source` since it showed `start`.
+fn since_of(source: usize, start: u64) -> u64 {
+    if source == 0 {
+        return since(start);
+    }
     let Some(source) = SOURCES
         .try_get()
         .ok()
@@ -107,19 +114,35 @@ fn since_slow(source: usize, start: u64) -> u64 {
     now.saturating_sub(start)
 }
 
-/// Reads `start + ticks * rate` consistently.
-#[inline]
+/// Reads `start + ticks * rate` consistently: here at the first attempt, by the time-stamp counter.
+#[inline(always)]
 fn read(ns: &AtomicU64, mult: &AtomicU64) -> u64 {
+    let before = KEEPER.sequence.load(Ordering::Acquire);
+    if before & (WRITING | OTHER) == 0 {
+        let ticks = since(KEEPER.ticks.load(Ordering::Relaxed));
+        let now = ns.load(Ordering::Relaxed) + scale(ticks, mult.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        if KEEPER.sequence.load(Ordering::Relaxed) == before {
+            return now;
+        }
+    }
+    read_slow(ns, mult)
+}
+
+/// As [`read`], by any counter, until no writer is in the way.
+#[cold]
+#[inline(never)]
+fn read_slow(ns: &AtomicU64, mult: &AtomicU64) -> u64 {
     for attempt in 0.. {
         let before = KEEPER.sequence.load(Ordering::Acquire);
-        let ticks = since(
+        let ticks = since_of(
             KEEPER.source.load(Ordering::Relaxed),
             KEEPER.ticks.load(Ordering::Relaxed),
         );
         let now = ns.load(Ordering::Relaxed) + scale(ticks, mult.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         let same = KEEPER.sequence.load(Ordering::Relaxed) == before;
-        if same && before & 1 == 0 || attempt > MAX_ATTEMPTS {
+        if same && before & WRITING == 0 || attempt > MAX_ATTEMPTS {
             return now;
         }
         core::hint::spin_loop();
@@ -203,9 +226,7 @@ fn go_on(state: &State) {
     let (ns, raw_ns) = (now_ns(), raw_ns());
     let ticks = source.read();
     let sequence = KEEPER.sequence.load(Ordering::Relaxed);
-    KEEPER
-        .sequence
-        .store(sequence.wrapping_add(1), Ordering::Relaxed);
+    KEEPER.sequence.store(sequence | WRITING, Ordering::Relaxed);
     fence(Ordering::Release);
     KEEPER.source.store(state.current, Ordering::Relaxed);
     KEEPER.ticks.store(ticks, Ordering::Relaxed);
@@ -215,9 +236,11 @@ fn go_on(state: &State) {
     KEEPER
         .mult
         .store(scale(source.mult(), state.rate), Ordering::Relaxed);
-    KEEPER
-        .sequence
-        .store(sequence.wrapping_add(2), Ordering::Release);
+    let other = if state.current == 0 { 0 } else { OTHER };
+    KEEPER.sequence.store(
+        (sequence & !OTHER | other).wrapping_add(CHANGE),
+        Ordering::Release,
+    );
 }
 
 /// Has the clock make `rate` / 2^32 nanoseconds in each of the counter's. Who calls it tells the vDSO.
