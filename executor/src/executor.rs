@@ -57,8 +57,6 @@ pub(crate) struct Own<P: Policy> {
     outer: *const Header,
     /// The word of rule 7 around this level's polls, with the guard under which this is used.
     word: u32,
-    /// When the current poll began, or was last resumed.
-    pub(crate) started: Instant,
     /// What is in suspense while stacks are switched.
     pub(crate) stacks: Stacks<P>,
 }
@@ -114,7 +112,6 @@ impl<P: Policy> Executor<P> {
             current: None,
             outer: ptr::null(),
             word: kind.word() + 1,
-            started: Instant::ZERO,
             stacks: Stacks::default(),
         };
         Self {
@@ -225,9 +222,8 @@ impl<P: Policy> Executor<P> {
             let asked = own.take_in(self.shared, now);
             let resched = match &mut own.current {
                 Some(current) => {
-                    own.policy.should_resched(current, own.started, now)
-                        || asked
-                        || current.is_wanted()
+                    let started = self.shared.started();
+                    own.policy.should_resched(current, started, now) || asked || current.is_wanted()
                 }
                 None => true,
             };
@@ -244,7 +240,7 @@ impl<P: Policy> Executor<P> {
     /// Task, on the executor's CPU.
     #[inline(always)]
     pub fn others_wait(&self) -> bool {
-        self.shared.has_queued()
+        self.shared.has_waiting()
     }
 
     /// Whether a turn would find something to do.
@@ -343,11 +339,18 @@ impl<P: Policy> Own<P> {
         }
         shared.set_looking();
         self.take_in(shared, now);
-        let Some(runnable) = self.policy.pick(now) else {
+        let Some(runnable) = self.pick(shared, now) else {
             return Turn::Idle;
         };
-        shared.set_queued(!self.policy.is_empty());
         self.turn_to(shared, runnable, now, hooks)
+    }
+
+    /// Takes the task that the policy would have run next.
+    #[inline(always)]
+    pub(crate) fn pick(&mut self, shared: &'static CpuShared, now: Instant) -> Option<Runnable<P>> {
+        let picked = self.policy.pick(now)?;
+        shared.note_taken();
+        Some(picked)
     }
 
     /// Makes the picked task the current one.
@@ -370,7 +373,6 @@ impl<P: Policy> Own<P> {
         cpu::set_current(running.header());
         shared.set_polled(running.header(), now);
         self.current = Some(running);
-        self.started = now;
         hooks.poll_start(&tag);
         if shared.set_busy() && shared.kind() == LevelKind::Task {
             cpu::set_need_resched();
@@ -417,26 +419,28 @@ impl<P: Policy> Own<P> {
         let mut running = self.current.take().expect("a poll that ends was begun");
         cpu::set_current(self.outer);
         shared.set_polled_none();
-        let ns = now.ns_since(self.started);
+        let started = shared.started();
+        let ns = now.ns_since(started);
         running.account(ns);
         shared.note_poll(ns, || running.poll_addr());
         hooks.poll_end(&TaskTag(running.tag()));
         let polled = ended.0;
         if polled.finished {
-            self.policy
-                .put(&mut running, Outcome::Done, self.started, now);
+            self.policy.put(&mut running, Outcome::Done, started, now);
             return Some((running, polled));
         }
-        let outcome = if running.is_woken() {
+        if running.is_woken() {
             running.mark_again();
-            Outcome::Runnable
-        } else {
-            running.clear_kind();
-            Outcome::Blocked
-        };
-        self.policy.put(&mut running, outcome, self.started, now);
+            self.policy
+                .put(&mut running, Outcome::Runnable, started, now);
+            self.enqueue(shared, running.suspend_woken(polled), now);
+            return None;
+        }
+        running.clear_kind();
+        self.policy
+            .put(&mut running, Outcome::Blocked, started, now);
         if let Some(runnable) = running.suspend(polled) {
-            self.enqueue(shared, runnable, now);
+            self.accept(shared, runnable, now);
         }
         None
     }
@@ -477,7 +481,7 @@ impl<P: Policy> Own<P> {
             }
         }
         let kind = runnable.take_kind();
-        shared.set_queued(true);
+        shared.note_queued();
         self.policy
             .enqueue(runnable, kind, self.current.as_mut(), now)
     }
@@ -493,7 +497,7 @@ impl<P: Policy> Own<P> {
         let target = self.policy.refresh(&mut runnable).or(wanted);
         match target {
             // Where there is no such CPU, the task stays.
-            Some(cpu) if cpu != shared.cpu() => runnable.send_to(cpu).err(),
+            Some(cpu) if cpu != shared.cpu() => runnable.pass_to(cpu).err(),
             _ => Some(runnable),
         }
     }
@@ -506,7 +510,10 @@ impl<P: Policy> Own<P> {
             return true;
         }
         match self.policy.remove(task) {
-            Some(runnable) => self.accept(shared, runnable, now),
+            Some(runnable) => {
+                shared.note_taken();
+                self.accept(shared, runnable, now)
+            }
             // It waits, or another CPU has just woken it: the one that queues it next will see to it.
             None => {
                 task.follow(shared);

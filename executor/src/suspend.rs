@@ -148,7 +148,7 @@ fn begin<P: Policy>(machine: &impl Machine<P>) -> Option<Started> {
     let turn = executor
         .own
         .with_held(&stay, |own| own.begin_apart(executor.shared, machine));
-    take_turn(machine, turn, stay)
+    take_turn(machine, executor.shared, turn, stay)
 }
 
 /// Ends a poll, on the CPU where it ended, and begins the next.
@@ -173,18 +173,18 @@ fn finish_and_begin<P: Policy>(machine: &impl Machine<P>, ended: Ended) -> Optio
         complete(done);
         return begin(machine);
     }
-    take_turn(machine, turn, stay)
+    take_turn(machine, shared, turn, stay)
 }
 
 #[inline(always)]
 fn take_turn<P: Policy>(
     machine: &impl Machine<P>,
+    shared: &'static CpuShared,
     turn: Turn,
     stay: PreemptGuard,
 ) -> Option<Started> {
     match turn {
         Turn::Poll(started) => {
-            let shared = machine.executor().shared;
             drop(stay);
             // Any CPU may free them.
             shared.free_dead();
@@ -247,9 +247,10 @@ impl<P: Policy> Own<P> {
         rcu::turn(shared);
         shared.set_looking();
         let asked = self.take_in(shared, now);
+        let started = shared.started();
         let (resched, wanted) = match &mut self.current {
             Some(current) => (
-                self.policy.should_resched(current, self.started, now) || asked,
+                self.policy.should_resched(current, started, now) || asked,
                 current.is_wanted(),
             ),
             None => (false, false),
@@ -279,23 +280,24 @@ impl<P: Policy> Own<P> {
             return None;
         };
         let mut running = self.current.take()?;
-        let ns = now.ns_since(self.started);
+        let started = shared.started();
+        let ns = now.ns_since(started);
         shared.set_polled_none();
         running.account_part(ns);
         shared.note_poll(ns, || running.poll_addr());
         machine.poll_end(&TaskTag(running.tag()));
         self.policy
-            .put(&mut running, Outcome::Runnable, self.started, now);
+            .put(&mut running, Outcome::Runnable, started, now);
         let (left, from) = running.suspend_poll();
         let me = left.task_addr();
         if left.is_wanted() {
             // It may go to another CPU.
             self.stacks.left = Some(left);
         } else {
+            shared.note_queued();
             self.policy.enqueue(left, EnqueueKind::Preempted, None, now);
         }
-        let next = self.policy.pick(now);
-        shared.set_queued(!self.policy.is_empty());
+        let next = self.pick(shared, now);
         let turn = match next {
             Some(next) if next.task_addr() == me => {
                 // The policy has thought better of it.
@@ -304,7 +306,6 @@ impl<P: Policy> Own<P> {
                 let running = next.unsuspend();
                 shared.set_polled(running.header(), now);
                 self.current = Some(running);
-                self.started = now;
                 return None;
             }
             Some(next) => self.turn_to_apart(shared, next, now, machine),
@@ -337,10 +338,10 @@ impl<P: Policy> Own<P> {
         if let Some(left) = self.stacks.left.take()
             && let Some(stays) = self.attend(shared, left)
         {
-            shared.set_queued(true);
+            shared.note_queued();
             let current = self.current.as_mut();
             self.policy
-                .enqueue(stays, EnqueueKind::Preempted, current, self.started);
+                .enqueue(stays, EnqueueKind::Preempted, current, shared.started());
         }
         if let Some(stack) = self.stacks.freed.take() {
             machine.give_stack(stack);

@@ -80,6 +80,15 @@ pub mod smp;
 pub mod tree;
 pub mod weight;
 
+/// Puts `value` into a slot that is empty: without the look for something to be dropped that an assignment takes, which on
+/// the path of a switch is a call each time.
+#[inline(always)]
+pub fn fill<T>(slot: &mut Option<T>, value: T) {
+    let before = slot.replace(value);
+    debug_assert!(before.is_none(), "the slot is empty");
+    core::mem::forget(before);
+}
+
 pub use class::{Class, Classes};
 pub use fair::{Group, GroupId};
 pub use node::Node;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::marker::PhantomData;
 
 use crate::class::{Class, Classes, Linux};
+use crate::fill;
 use crate::node::Node;
 use crate::policy::Policy;
 
@@ -132,7 +133,7 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
     /// the present. Whether the running task is to make way.
     pub fn enqueue(&mut self, mut node: Box<Node<T>>, item: T, why: Wake, now: u64) -> bool {
         self.charge(now);
-        give(&mut node, item);
+        fill(&mut node.item, item);
         let current = self.current.as_deref_mut();
         if Self::is_common(&node) && current.as_ref().is_none_or(|c| Self::is_common(c)) {
             let class = self.classes.common_mut();
@@ -193,7 +194,7 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
         self.charged_at = now;
         node.turn_over = false;
         let item = node.item.take().expect("a queued node carries its item");
-        self.current = Some(node);
+        fill(&mut self.current, node);
         Some(item)
     }
 
@@ -237,7 +238,7 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
     /// Puts a task whose turn ended, but which is still runnable, back into the order.
     #[inline(always)]
     pub fn requeue(&mut self, mut node: Box<Node<T>>, item: T, outcome: Outcome, now: u64) {
-        give(&mut node, item);
+        fill(&mut node.item, item);
         if Self::is_common(&node) {
             self.classes.common_mut().requeue(node, outcome, now);
         } else {
@@ -425,15 +426,6 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
         self.current = Some(node);
         preempts || self.waits_above()
     }
-}
-
-/// Lets a node that goes into a queue carry its item.
-#[inline(always)]
-fn give<T>(node: &mut Node<T>, item: T) {
-    let before = node.item.replace(item);
-    debug_assert!(before.is_none(), "a node is in one queue");
-    // It was `None`; nothing is to be dropped, and the compiler need not look.
-    core::mem::forget(before);
 }
 
 impl<T> RunQueue<T, Linux<T>> {

@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use core::cmp::Ordering;
 
+use crate::fill;
 use crate::node::Node;
 
 /// Where a node stands: by `major`, and among equals by `seq`, which is unique in its tree.
@@ -99,15 +100,15 @@ impl<T> Tree<T> {
         self.len += 1;
         let later = match self.front.take() {
             None => {
-                self.front = Some(node);
+                fill(&mut self.front, node);
                 return;
             }
             Some(front) if node.key.order(front.key) == Ordering::Less => {
-                self.front = Some(node);
+                fill(&mut self.front, node);
                 front
             }
-            front => {
-                self.front = front;
+            Some(front) => {
+                fill(&mut self.front, front);
                 node
             }
         };
@@ -143,6 +144,14 @@ impl<T> Tree<T> {
         }
         self.len -= 1;
         Some(first)
+    }
+
+    /// Takes the one node of a tree that has no more than that.
+    #[inline(always)]
+    pub fn pop_only(&mut self) -> Option<Box<Node<T>>> {
+        debug_assert!(self.len <= 1);
+        self.len = 0;
+        self.front.take()
     }
 
     /// Takes the node at `key`.

@@ -126,8 +126,16 @@ impl<P: Policy> Runnable<P> {
         }
     }
 
-    /// Hands the task to CPU `cpu`'s executor. Gives the token back if that has none.
+    /// Hands a task that the policy has taken out of its queue to CPU `cpu`'s executor. Gives the token back if that has none.
     pub fn send_to(self, cpu: u32) -> Result<(), Self> {
+        let home = self.header().home();
+        self.pass_to(cpu)?;
+        home.note_taken();
+        Ok(())
+    }
+
+    /// As [`Runnable::send_to`], of a task that is not in the policy's queue.
+    pub(crate) fn pass_to(self, cpu: u32) -> Result<(), Self> {
         debug_assert!(!self.is_leaving(), "published before the switch");
         let level = self.header().home().kind();
         let Some(target) = CpuShared::of_level(level, cpu) else {
@@ -156,11 +164,9 @@ impl<P: Policy> Runnable<P> {
     pub(crate) fn take_kind(&self) -> EnqueueKind {
         let header = self.header();
         let kind = EnqueueKind::from_bits(header.requeue.load(Ordering::Relaxed));
-        if kind != EnqueueKind::Wake {
-            header
-                .requeue
-                .store(EnqueueKind::Wake as u8, Ordering::Relaxed);
-        }
+        header
+            .requeue
+            .store(EnqueueKind::Wake as u8, Ordering::Relaxed);
         kind
     }
 
@@ -283,7 +289,7 @@ impl<P: Policy> Running<P> {
     /// Whether the task was woken since its poll began, and so stays runnable after it.
     #[inline]
     pub fn is_woken(&self) -> bool {
-        self.header().state.load().has(super::state::SCHEDULED)
+        self.header().state.is_woken()
     }
 
     /// Adds a poll, of which the last `ns` nanoseconds are not yet counted, to the task's account.
@@ -324,6 +330,15 @@ impl<P: Policy> Running<P> {
     #[inline(always)]
     pub(crate) fn poll_addr(&self) -> usize {
         self.header().vtable.poll as usize
+    }
+
+    /// Ends a poll that is to go on, of a task that [was woken](Running::is_woken) meanwhile.
+    #[inline(always)]
+    pub(crate) fn suspend_woken(self, polled: Polled) -> Runnable<P> {
+        debug_assert!(polled.task == self.task && !polled.finished);
+        self.header().state.suspend_woken();
+        // SAFETY: SCHEDULED was set while RUNNING, so it is in no queue, and whoever clears RUNNING has the token.
+        unsafe { Runnable::new(self.task) }
     }
 
     /// Ends a poll that is to go on: the task again, if it was woken meanwhile.
@@ -438,8 +453,18 @@ pub(crate) fn requeue(waker: &Waker, kind: EnqueueKind) {
         header.state.wake_running();
     } else {
         // SAFETY: as above.
-        unsafe { header::wake(task) };
+        unsafe { wake_other(task) };
     }
+}
+
+/// As [`header::wake`], for a poll that passes a waker on which is not its own.
+///
+/// # Safety
+/// As there.
+#[cold]
+unsafe fn wake_other(task: NonNull<Header>) {
+    // SAFETY: by the contract.
+    unsafe { header::wake(task) };
 }
 
 /// Takes in the messages for `shared`, each with its reference to the task.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{AtomicBool, AtomicU32, fence, mutant},
+    facade::{AtomicU32, fence, mutant},
     platform,
     policy::Policy,
     rcu, softirq,
@@ -103,8 +103,8 @@ pub struct CpuShared {
     messages: PushStack<MessageLink>,
     dead: PushStack<RunLink>,
     mode: AtomicU32,
-    /// The policy may have tasks that wait to be polled. Written by the owner.
-    queued: AtomicBool,
+    /// Tasks that the policy has, waiting to be polled. Written by the owner; others only want to know about how many.
+    waiting: core::sync::atomic::AtomicU32,
     /// The number of the task being polled, zero for none. Written by the owner; others only compare it, and may as well not
     /// know, so it is not the model's.
     polled: core::sync::atomic::AtomicUsize,
@@ -152,7 +152,7 @@ impl CpuShared {
             messages: PushStack::new(),
             dead: PushStack::new(),
             mode: AtomicU32::new(LOOKING),
-            queued: AtomicBool::new(false),
+            waiting: core::sync::atomic::AtomicU32::new(0),
             polled: core::sync::atomic::AtomicUsize::new(0),
             polled_since: core::sync::atomic::AtomicU64::new(0),
             rcu_owes: core::sync::atomic::AtomicBool::new(false),
@@ -327,6 +327,12 @@ impl CpuShared {
         self.polled.store(task.addr(), Ordering::Release);
     }
 
+    /// When the poll under way here began, or was last resumed. Context: the owner.
+    #[inline(always)]
+    pub(crate) fn started(&self) -> Instant {
+        Instant::from_ns(self.polled_since.load(Ordering::Relaxed))
+    }
+
     /// Notes that no task is being polled.
     #[inline(always)]
     pub(crate) fn set_polled_none(&self) {
@@ -336,7 +342,7 @@ impl CpuShared {
     /// Since when the task of that number is being polled here, if it is.
     pub(super) fn polled_since(&self, task: usize) -> Option<Instant> {
         let polled = self.polled.load(Ordering::Acquire) == task;
-        polled.then(|| Instant::from_ns(self.polled_since.load(Ordering::Relaxed)))
+        polled.then(|| self.started())
     }
 
     /// Whether the task of that number is being polled here at this moment.
@@ -355,22 +361,41 @@ impl CpuShared {
         super::placement::idle_ends(self.cpu);
     }
 
-    /// Notes whether the policy has tasks that wait.
+    /// Notes that the policy is given a task that waits. Context: the owner.
     #[inline(always)]
-    pub(crate) fn set_queued(&self, queued: bool) {
-        self.queued.store(queued, Ordering::Relaxed);
+    pub(crate) fn note_queued(&self) {
+        // Written by the owner alone, so load and store need not be one step.
+        let waiting = self.waiting.load(Ordering::Relaxed).wrapping_add(1);
+        self.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Notes that the policy has given one up. Context: the owner.
+    #[inline(always)]
+    pub(crate) fn note_taken(&self) {
+        let waiting = self.waiting.load(Ordering::Relaxed).wrapping_sub(1);
+        self.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Tasks that wait in the CPU's run queue, those included that may not run for now; at about this time.
+    ///
+    /// # Context
+    /// Any.
+    #[inline(always)]
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether tasks may wait here, taken in or not.
     #[inline(always)]
-    pub(crate) fn has_queued(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) || self.has_woken()
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting() != 0 || self.has_woken()
     }
 
     /// Whether tasks or messages wait to be taken in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_woken(&self) -> bool {
-        !self.woken.is_empty() || !self.messages.is_empty()
+        // One branch for both.
+        !(self.woken.is_empty() & self.messages.is_empty())
     }
 
     /// Notes that a grace period waits for this CPU. True if none did.

@@ -82,6 +82,19 @@ impl State {
         prev
     }
 
+    /// Whether the task was woken, which from within its own poll stays so.
+    #[inline(always)]
+    pub(super) fn is_woken(&self) -> bool {
+        self.load().has(SCHEDULED) && !mutant!(ForgetWakeInPoll)
+    }
+
+    /// Ends a poll that is to go on, of a task that was seen to be woken: it is the caller's to queue again.
+    #[inline(always)]
+    pub(super) fn suspend_woken(&self) {
+        let prev = Snapshot(self.0.fetch_sub(RUNNING, Ordering::AcqRel));
+        debug_assert!(prev.has(RUNNING) && prev.has(SCHEDULED));
+    }
+
     /// Ends a poll that is to go on. True if the task was woken meanwhile, and is the caller's to queue again.
     #[inline(always)]
     pub(super) fn suspend(&self) -> bool {

@@ -11,7 +11,7 @@
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use executor::cpu::CpuLocal;
 use x86_64::structures::tss::TaskStateSegment;
@@ -57,8 +57,6 @@ pub struct PerCpu {
     pub thread: AtomicPtr<Thread>,
     /// How often the CPU turned to a user thread; read by every CPU.
     pub switches: AtomicU64,
-    /// Tasks that wait to run here; read by every CPU.
-    pub queued: AtomicU32,
     /// The CPUs that would take tasks from this one, a bit each; set by them.
     pub asked: AtomicU64,
     /// The CPU has nothing to poll.
@@ -94,7 +92,6 @@ impl PerCpu {
             gs_base: AtomicU64::new(u64::MAX),
             thread: AtomicPtr::new(core::ptr::null_mut()),
             switches: AtomicU64::new(0),
-            queued: AtomicU32::new(0),
             asked: AtomicU64::new(0),
             idle: AtomicBool::new(false),
             interrupted_user: AtomicBool::new(false),

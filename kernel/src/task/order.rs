@@ -67,18 +67,7 @@ impl Order {
             }
             _ => self.changed.take().unwrap_or(Wake::Event),
         };
-        let preempts = self.queue.enqueue(node, task, why, now.as_ns());
-        Self::note_waiting(1);
-        preempts
-    }
-
-    /// Lets the other CPUs see that `more` tasks wait here than before.
-    #[inline(always)]
-    fn note_waiting(more: i32) {
-        let waiting = &percpu::this().queued;
-        // Written by this CPU alone, so load and store need not be one step.
-        let now = waiting.load(Ordering::Relaxed).wrapping_add_signed(more);
-        waiting.store(now, Ordering::Relaxed);
+        self.queue.enqueue(node, task, why, now.as_ns())
     }
 
     /// Whether another CPU would take tasks from this one.
@@ -114,7 +103,6 @@ impl Order {
                 continue;
             };
             task.entity_mut().0 = Some(node);
-            Self::note_waiting(-1);
             if let Err(_back) = task.send_to(cpu) {
                 unreachable!("a CPU that asks has an executor");
             }
@@ -150,13 +138,13 @@ impl Policy for Order {
         if let Some(thread) = Thread::of_tag(task.tag()) {
             count(&thread.usage.involuntary_switches);
         }
-        if let Some(why) = self.changed.take() {
+        if self.changed.is_some()
+            && let Some(why) = self.changed.take()
+        {
             self.queue.enqueue(node, task, why, now.as_ns());
-            Self::note_waiting(1);
             return false;
         }
         self.queue.requeue(node, task, outcome, now.as_ns());
-        Self::note_waiting(1);
         false
     }
 
@@ -169,9 +157,6 @@ impl Policy for Order {
         // Turns end, budgets run out and CPUs go idle by way of here.
         if self.queue.next_event().wrapping_add(1) != self.event_at {
             self.set_event();
-        }
-        if next.is_some() {
-            Self::note_waiting(-1);
         }
         next
     }
@@ -187,7 +172,8 @@ impl Policy for Order {
                 sched::Outcome::Sleeps
             }
         };
-        task.entity_mut().0 = Some(self.queue.end_turn(outcome, now.as_ns()));
+        let node = self.queue.end_turn(outcome, now.as_ns());
+        sched::fill(&mut task.entity_mut().0, node);
     }
 
     fn should_resched(
@@ -215,7 +201,6 @@ impl Policy for Order {
         let now = Instant::now().as_ns();
         let (node, mut runnable) = self.queue.take_where(|t, _| t.is(task), now)?;
         runnable.entity_mut().0 = Some(node);
-        Self::note_waiting(-1);
         Some(runnable)
     }
 

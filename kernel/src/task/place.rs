@@ -11,7 +11,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use executor::platform;
+use executor::{CpuShared, platform};
 
 use crate::arch::{percpu, smp};
 use crate::process::Thread;
@@ -73,10 +73,15 @@ pub(super) fn woken(thread: &Thread, idle: u64) -> Option<u32> {
     among(thread.affinity.load(Ordering::SeqCst), idle)
 }
 
+/// Tasks that wait on CPU `cpu`, at about this time.
+fn waiting(cpu: u32) -> u32 {
+    CpuShared::of(cpu).map_or(0, CpuShared::waiting)
+}
+
 /// Tasks that run or wait on CPU `cpu`, at about this time.
 fn load(cpu: u32) -> u32 {
     percpu::of(cpu).map_or(u32::MAX, |area| {
-        area.queued.load(Ordering::Relaxed) + u32::from(!area.idle.load(Ordering::Relaxed))
+        waiting(cpu) + u32::from(!area.idle.load(Ordering::Relaxed))
     })
 }
 
@@ -147,9 +152,9 @@ fn pull_from_busiest(least: u32) {
     }
     let busiest = bits(others & !(1 << here))
         .filter_map(|cpu| Some((percpu::of(cpu)?, cpu)))
-        .max_by_key(|(area, _)| area.queued.load(Ordering::Relaxed));
+        .max_by_key(|(_, cpu)| waiting(*cpu));
     if let Some((area, cpu)) = busiest
-        && area.queued.load(Ordering::Relaxed) >= least.max(1)
+        && waiting(cpu) >= least.max(1)
         && area.asked.fetch_or(1 << here, Ordering::AcqRel) & 1 << here == 0
     {
         platform::get().pend(cpu);

@@ -19,6 +19,7 @@ pub mod queue;
 use alloc::boxed::Box;
 
 use crate::class::Class;
+use crate::fill;
 use crate::node::Node;
 use crate::pelt::{self, Average};
 use crate::policy::Policy;
@@ -173,7 +174,7 @@ impl<T> Class<T> for Fair<T> {
             Queue::yield_slice(&mut node);
             if node.group.is_root() && !self.levels.root().is_empty() {
                 self.settle_yielded();
-                self.yielded = Some(node);
+                fill(&mut self.yielded, node);
                 return;
             }
         }
@@ -203,7 +204,9 @@ impl<T> Class<T> for Fair<T> {
     fn charge(&mut self, current: &mut Node<T>, delta_ns: u64, now: u64) {
         current.average.ran(delta_ns);
         self.average.ran(delta_ns);
-        current.turn_over |= Queue::charge(current, delta_ns);
+        if Queue::charge(current, delta_ns) {
+            current.turn_over = true;
+        }
         if !current.group.is_root() {
             self.levels.charge(current, delta_ns, now);
         }

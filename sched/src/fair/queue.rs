@@ -16,6 +16,7 @@
 //! comparison has 128 bits.
 
 use alloc::boxed::Box;
+use core::hint::cold_path;
 
 use crate::node::Node;
 use crate::policy::Policy;
@@ -204,29 +205,36 @@ impl<T> Queue<T> {
     /// Adds a placed entity to those that wait. The key by which to [remove](Self::remove) it.
     #[inline(always)]
     pub fn insert(&mut self, mut node: Box<Node<T>>) -> Key {
-        self.rebase(&node);
-        self.sum_weighted += node.weight.value() as i64 * self.relative(node.fair.vruntime);
-        self.sum_weight += node.weight.value() as i64;
+        self.count(&node);
         let key = Key {
             major: node.fair.deadline,
             seq: self.next_seq,
         };
         node.key = key;
         self.next_seq += 1;
-        self.idle += usize::from(is_idle(&node));
         self.tree.insert(node);
         key
     }
 
-    /// With nobody waiting the base may move to where the arriving entity is; else it follows V now and then, so that sums
-    /// stay small for ever.
+    /// Adds an entity to the sums. With nobody waiting the base moves to where it is; else the base follows V now and then,
+    /// so that sums stay small for ever.
     #[inline(always)]
-    fn rebase(&mut self, node: &Node<T>) {
+    fn count(&mut self, node: &Node<T>) {
+        let weight = node.weight.value() as i64;
         if self.sum_weight == 0 {
             self.zero = node.fair.vruntime;
             self.sum_weighted = 0;
-        } else if self.relative(node.fair.vruntime) > BASE_GAP {
-            self.follow_average();
+            self.sum_weight = weight;
+        } else {
+            if self.relative(node.fair.vruntime) > BASE_GAP {
+                self.follow_average();
+            }
+            self.sum_weighted += weight * self.relative(node.fair.vruntime);
+            self.sum_weight += weight;
+        }
+        if is_idle(node) {
+            cold_path();
+            self.idle += 1;
         }
     }
 
@@ -251,9 +259,17 @@ impl<T> Queue<T> {
         self.sum_weight -= node.weight.value() as i64;
         self.idle -= usize::from(is_idle(node));
         if self.sum_weight == 0 {
-            self.zero = node.fair.vruntime;
-            self.sum_weighted = 0;
+            self.forget_all(node.fair.vruntime);
         }
+    }
+
+    /// Nobody waits any more: the sums are nothing, and the base is wherever it is of use.
+    #[inline(always)]
+    fn forget_all(&mut self, zero: u64) {
+        self.zero = zero;
+        self.sum_weighted = 0;
+        self.sum_weight = 0;
+        self.idle = 0;
     }
 
     /// Whether an entity at `vruntime` is not ahead of V, given the sums.
@@ -274,14 +290,13 @@ impl<T> Queue<T> {
     /// Takes the entity to run next.
     #[inline(always)]
     pub fn take_next(&mut self) -> Option<Box<Node<T>>> {
-        let node = if self.tree.len() <= 1 {
-            self.tree.pop_first()?
-        } else {
-            let key = self.best(None)?.key;
-            self.tree.remove(key)?
-        };
-        self.forget(&node);
-        Some(node)
+        if self.tree.len() <= 1 {
+            let node = self.tree.pop_only()?;
+            self.forget_all(node.fair.vruntime);
+            return Some(node);
+        }
+        let key = self.best(None)?.key;
+        self.remove(key)
     }
 
     /// Takes the entity at `key`.
