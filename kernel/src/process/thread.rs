@@ -120,6 +120,8 @@ pub struct Thread {
     pub machine: Machine,
     /// Its place in a futex's queue.
     pub futex: crate::futex::Node,
+    /// What it waits for and inherits among locks with priority inheritance.
+    pub pi: crate::futex::pi::State,
     /// Processor time and events.
     pub usage: Usage,
     attributes: AtomicAttributes,
@@ -208,6 +210,7 @@ impl Thread {
             signals: state.token.guard(ThreadSignals::default()),
             machine,
             futex: crate::futex::Node::default(),
+            pi: crate::futex::pi::State::default(),
             usage: Usage::default(),
             attributes: AtomicAttributes::default(),
             shown_time: cputime::Shown::default(),
@@ -263,6 +266,15 @@ impl Thread {
         self.attributes.get()
     }
 
+    /// The priority in force as `stat` in proc(5) shows it, what is inherited included.
+    pub fn shown_priority(&self) -> i32 {
+        let own = self.attributes().shown_priority();
+        match self.pi.boost() {
+            None => own,
+            Some(boost) => own.min(-1 - i32::from(boost.policy().priority())),
+        }
+    }
+
     /// Takes over a parent's scheduling. Context: before the thread runs.
     pub(super) fn inherit_attributes(&self, parent: &Thread) {
         self.attributes.set(parent.attributes().forked());
@@ -281,6 +293,7 @@ impl Thread {
         if let Some(task) = self.task() {
             task.notify_owner();
         }
+        self.pi.reorder();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod clocks;
 mod core;
 mod exec;
 mod files;
+mod futex_pi;
 mod hostile;
 mod interrupts;
 mod memory;
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("core", core::CASES),
         ("exec", exec::CASES),
         ("files", files::CASES),
+        ("futex_pi", futex_pi::CASES),
         ("hostile", hostile::CASES),
         ("interrupts", interrupts::CASES),
         ("memory", memory::CASES),
