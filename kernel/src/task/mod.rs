@@ -172,15 +172,16 @@ impl Hooks for ThreadHooks {
         let Some(thread) = Thread::of_tag(tag.0) else {
             return;
         };
+        let here = this();
         process::set_current(Some(thread));
         load::switched();
-        let before = thread.with_space(load);
+        let before = thread.with_space(|space| here.load(space));
         // Here, where nothing is locked: it may be the last reference.
         if let Some(before) = before {
             reap::release(before);
         }
         thread.machine.load_bases();
-        this().tick.keep_running();
+        here.tick.keep_running();
     }
 
     #[inline(always)]
@@ -193,22 +194,24 @@ impl Hooks for ThreadHooks {
     }
 }
 
-/// Makes `space` the one that this CPU translates by, unless it is already; gives the one before.
-#[inline]
-#[must_use = "it may be the last reference, to be dropped where nothing is locked"]
-fn load(space: Option<&Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
-    let space = space?;
-    this().space.with(|loaded| match loaded {
-        Some(l) if Arc::ptr_eq(l, space) => None,
-        _ => {
-            space.activate();
-            let before = loaded.replace(space.clone());
-            if let Some(before) = &before {
-                before.deactivate();
+impl CpuTasks {
+    /// Makes `space` the one that this CPU, whose tasks these are, translates by, unless it is already; gives the one before.
+    #[inline]
+    #[must_use = "it may be the last reference, to be dropped where nothing is locked"]
+    fn load(&self, space: Option<&Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
+        let space = space?;
+        self.space.with(|loaded| match loaded {
+            Some(l) if Arc::ptr_eq(l, space) => None,
+            _ => {
+                space.activate();
+                let before = loaded.replace(space.clone());
+                if let Some(before) = &before {
+                    before.deactivate();
+                }
+                before
             }
-            before
-        }
-    })
+        })
+    }
 }
 
 /// Makes `space` the running thread's at once: `execve` has replaced the old one.
@@ -218,7 +221,7 @@ fn load(space: Option<&Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
 pub fn switch_space(space: &Arc<AddressSpace>) {
     let before = {
         let _stay = cpu::preempt_disable();
-        load(Some(space))
+        this().load(Some(space))
     };
     drop(before);
 }

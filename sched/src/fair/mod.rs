@@ -85,6 +85,12 @@ impl<T> Fair<T> {
     /// Lets the task that yielded wait with the others.
     #[inline]
     fn settle_yielded(&mut self) {
+        self.settle();
+    }
+
+    /// As [`settle_yielded`](Self::settle_yielded), in line where one that yielded is the usual case.
+    #[inline(always)]
+    fn settle(&mut self) {
         if let Some(node) = self.yielded.take() {
             self.levels.root_mut().insert(node);
         }
@@ -187,7 +193,7 @@ impl<T> Class<T> for Fair<T> {
             Some(node) => node,
             None => self.yielded.take()?,
         };
-        self.settle_yielded();
+        self.settle();
         if node.average.is_due(now) {
             node.average.update(now, pelt::SCALE, true);
         }
