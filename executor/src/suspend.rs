@@ -248,15 +248,14 @@ impl<P: Policy> Own<P> {
         shared.set_looking();
         let asked = self.take_in(shared, now);
         let started = shared.started();
-        let (resched, wanted) = match &mut self.current {
-            Some(current) => (
-                self.policy.should_resched(current, started, now) || asked,
-                current.is_wanted(),
-            ),
-            None => (false, false),
+        // Also where it is alone: something may be asked of it, or its budget be spent.
+        let wanted = match &mut self.current {
+            Some(current) => {
+                self.policy.should_resched(current, started, now) || asked || current.is_wanted()
+            }
+            None => false,
         };
-        // What is asked of the task is seen to where it is queued, though it may go on alone.
-        let plan = if wanted || (resched && !self.policy.is_empty()) {
+        let plan = if wanted {
             self.plan_for(shared, machine, now)
         } else {
             None

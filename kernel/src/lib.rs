@@ -18,6 +18,7 @@ pub mod devices;
 #[cfg(target_os = "none")]
 pub mod devtmpfs;
 pub mod exec;
+#[cfg(target_os = "none")]
 pub mod futex;
 #[cfg(target_os = "none")]
 pub mod init;

@@ -187,22 +187,32 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
         if now >= self.next_event {
             self.advance(now);
         }
-        let mut node = match self.rare {
-            0 => self.classes.common_mut().pick(now)?,
-            _ => self.pick_any(now)?,
-        };
+        if self.rare > 0 {
+            return self.pick_any(now);
+        }
+        let node = self.classes.common_mut().pick(now)?;
+        Some(self.begin_turn(node, now))
+    }
+
+    #[inline(always)]
+    fn begin_turn(&mut self, mut node: Box<Node<T>>, now: u64) -> T {
         self.charged_at = now;
         node.turn_over = false;
         let item = node.item.take().expect("a queued node carries its item");
         fill(&mut self.current, node);
-        Some(item)
+        item
     }
 
     #[cold]
-    fn pick_any(&mut self, now: u64) -> Option<Box<Node<T>>> {
+    fn pick_any(&mut self, now: u64) -> Option<T> {
         let node = self.classes.find(&mut |class| class.pick(now))?;
-        self.rare -= usize::from(!Self::is_common(&node));
-        Some(node)
+        let common = Self::is_common(&node);
+        let item = self.begin_turn(node, now);
+        if !common {
+            self.rare -= 1;
+            self.note_event();
+        }
+        Some(item)
     }
 
     /// Ends the turn of the running task and gives its node to the caller. After [`Preempted`](Outcome::Preempted) and
@@ -233,6 +243,7 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
     #[cold]
     fn leave_any(&mut self, node: &mut Node<T>, outcome: Outcome, now: u64) {
         self.with(node.policy, |class| class.sleep(node, outcome, now));
+        self.note_event();
     }
 
     /// Puts a task whose turn ended, but which is still runnable, back into the order.
@@ -288,10 +299,16 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
         self.note_event();
     }
 
-    /// A budget may be spent, and wait for time to pass.
+    /// A budget may be spent, and wait for time to pass, or be about to be spent by the running task. The slices of the common
+    /// class end at ticks.
     #[cold]
     fn note_event(&mut self) {
-        let mut next = u64::MAX;
+        let mut next = match self.current.as_deref() {
+            Some(current) if !Self::is_common(current) => self
+                .slice_left_ns()
+                .map_or(u64::MAX, |left| self.charged_at.saturating_add(left)),
+            _ => u64::MAX,
+        };
         self.classes.find_ref::<()>(&mut |class| {
             next = class.next_event().min(next);
             None
@@ -333,7 +350,7 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
     }
 
     /// When [`tick`](Self::tick) or [`pick`](Self::pick) is to be called because time alone makes a throttled task
-    /// runnable; `u64::MAX` for never.
+    /// runnable, or ends the budget or turn of a running task that is not of the common class; `u64::MAX` for never.
     #[inline]
     pub fn next_event(&self) -> u64 {
         self.next_event

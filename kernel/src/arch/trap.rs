@@ -242,7 +242,6 @@ extern "C" fn kernel_interrupt(frame: &TrapFrame) {
 extern "C" fn interrupt_exit() {
     irq::exit();
     crate::task::suspend::interrupted();
-    executor::cpu::irqs_resume();
 }
 
 /// Handles an exception of kernel code.

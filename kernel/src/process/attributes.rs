@@ -5,7 +5,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use executor::sync::SpinLockIrq;
 use fs::Errno;
+use sched::dl::Params;
 
 /// The greatest real-time priority.
 pub const MAX_PRIORITY: u32 = 99;
@@ -24,6 +26,7 @@ pub enum Kind {
     RoundRobin = 2,
     Batch = 3,
     Idle = 5,
+    Deadline = 6,
 }
 
 impl Kind {
@@ -35,6 +38,7 @@ impl Kind {
             2 => Kind::RoundRobin,
             3 => Kind::Batch,
             5 => Kind::Idle,
+            6 => Kind::Deadline,
             _ => return None,
         })
     }
@@ -61,6 +65,8 @@ pub struct Attributes {
     pub priority: u8,
     /// Children get none of the privileged attributes (`SCHED_RESET_ON_FORK`).
     pub reset_on_fork: bool,
+    /// What a deadline thread asks for; of no meaning for others.
+    pub deadline: Params,
 }
 
 impl Default for Attributes {
@@ -70,11 +76,17 @@ impl Default for Attributes {
             nice: 0,
             priority: 0,
             reset_on_fork: false,
+            deadline: Params::default(),
         }
     }
 }
 
 impl Attributes {
+    /// What a deadline thread asks for; `None` for others.
+    pub fn deadline(&self) -> Option<&Params> {
+        (self.kind == Kind::Deadline).then_some(&self.deadline)
+    }
+
     /// As the scheduler takes it.
     pub fn policy(self) -> sched::Policy {
         let (nice, priority) = (self.nice, self.priority);
@@ -84,6 +96,7 @@ impl Attributes {
             Kind::RoundRobin => sched::Policy::RoundRobin { priority },
             Kind::Batch => sched::Policy::Batch { nice },
             Kind::Idle => sched::Policy::Idle { nice },
+            Kind::Deadline => sched::Policy::Deadline(self.deadline),
         }
     }
 
@@ -91,7 +104,7 @@ impl Attributes {
     pub fn forked(mut self) -> Self {
         if self.reset_on_fork {
             self.reset_on_fork = false;
-            if self.kind.is_realtime() {
+            if self.kind.is_realtime() || self.kind == Kind::Deadline {
                 (self.kind, self.priority, self.nice) = (Kind::Other, 0, 0);
             }
             self.nice = self.nice.max(0);
@@ -99,12 +112,12 @@ impl Attributes {
         self
     }
 
-    /// The priority that `stat` in proc(5) shows: 20 and the nice level, or below 0 for real-time policies.
+    /// The priority that `stat` in proc(5) shows: 20 and the nice level, or below 0 for real-time and deadline policies.
     pub fn shown_priority(self) -> i32 {
-        if self.kind.is_realtime() {
-            -1 - i32::from(self.priority)
-        } else {
-            20 + i32::from(self.nice)
+        match self.kind {
+            Kind::Deadline => -101,
+            kind if kind.is_realtime() => -1 - i32::from(self.priority),
+            _ => 20 + i32::from(self.nice),
         }
     }
 
@@ -115,8 +128,10 @@ impl Attributes {
             | u64::from(self.reset_on_fork) << 24
     }
 
+    /// What [`to_bits`](Self::to_bits) holds: all but the parameters of a deadline thread.
     fn from_bits(bits: u64) -> Self {
         Self {
+            deadline: Params::default(),
             nice: bits as u8 as i8,
             priority: (bits >> 8) as u8,
             kind: Kind::from_number((bits >> 16) as u8 as i32).expect("written by `to_bits`"),
@@ -126,45 +141,68 @@ impl Attributes {
 }
 
 /// [`Attributes`] that others may look at while they change.
+///
+/// # Context
+/// Any, for all methods; reading locks for deadline threads only.
 #[derive(Debug)]
-pub struct AtomicAttributes(AtomicU64);
+pub struct SharedAttributes {
+    /// All but the parameters of a deadline thread. Written under the lock.
+    bits: AtomicU64,
+    deadline: SpinLockIrq<Params>,
+}
 
-impl Default for AtomicAttributes {
+impl Default for SharedAttributes {
     fn default() -> Self {
-        Self(AtomicU64::new(Attributes::default().to_bits()))
+        Self {
+            bits: AtomicU64::new(Attributes::default().to_bits()),
+            deadline: SpinLockIrq::new(Params::default()),
+        }
     }
 }
 
-impl AtomicAttributes {
+impl SharedAttributes {
     /// What they are.
     pub fn get(&self) -> Attributes {
-        Attributes::from_bits(self.0.load(Ordering::Acquire))
+        let seen = self.load();
+        if seen.kind != Kind::Deadline {
+            return seen;
+        }
+        let deadline = self.deadline.lock();
+        Attributes {
+            deadline: *deadline,
+            ..self.load()
+        }
+    }
+
+    fn load(&self) -> Attributes {
+        Attributes::from_bits(self.bits.load(Ordering::Acquire))
     }
 
     /// Sets them.
     pub fn set(&self, attributes: Attributes) {
-        self.0.store(attributes.to_bits(), Ordering::Release);
+        self.store(&mut self.deadline.lock(), attributes);
     }
 
-    /// Replaces them by what `change` makes of them.
+    /// Replaces them by what `change` makes of them, which is called once, with interrupts masked.
     ///
     /// # Errors
     /// Those of `change`; then they stay.
     pub fn try_change<E>(
         &self,
-        mut change: impl FnMut(Attributes) -> Result<Attributes, E>,
+        change: impl FnOnce(Attributes) -> Result<Attributes, E>,
     ) -> Result<(), E> {
-        let mut seen = self.0.load(Ordering::Acquire);
-        loop {
-            let new = change(Attributes::from_bits(seen))?.to_bits();
-            let swapped =
-                self.0
-                    .compare_exchange_weak(seen, new, Ordering::AcqRel, Ordering::Acquire);
-            match swapped {
-                Ok(_) => return Ok(()),
-                Err(now) => seen = now,
-            }
-        }
+        let mut deadline = self.deadline.lock();
+        let new = change(Attributes {
+            deadline: *deadline,
+            ..self.load()
+        })?;
+        self.store(&mut deadline, new);
+        Ok(())
+    }
+
+    fn store(&self, deadline: &mut Params, attributes: Attributes) {
+        *deadline = attributes.deadline;
+        self.bits.store(attributes.to_bits(), Ordering::Release);
     }
 }
 
@@ -177,6 +215,8 @@ pub struct Wanted {
     pub nice: Option<i8>,
     /// Priority, as given; `None` to keep it, and with it the policy, though that one is checked (`SCHED_FLAG_KEEP_PARAMS`).
     pub priority: Option<u32>,
+    /// What a deadline thread is to have, if it was given and is valid.
+    pub deadline: Option<Params>,
     /// Whether children are to get the usual attributes; goes with a policy only.
     pub reset_on_fork: bool,
 }
@@ -212,14 +252,15 @@ impl Rights {
         let leaves_idle =
             from.kind == Kind::Idle && to.kind != Kind::Idle && !self.reach_nice(from.nice);
         let unresets = from.reset_on_fork && !to.reset_on_fork;
-        self.own && !better && !realtime && !leaves_idle && !unresets
+        let deadline = to.kind == Kind::Deadline;
+        self.own && !better && !realtime && !deadline && !leaves_idle && !unresets
     }
 }
 
 /// What becomes of `from` as `wanted`.
 ///
 /// # Errors
-/// `EINVAL` for an unknown policy, or a priority that does not go with it; `EPERM`.
+/// `EINVAL` for an unknown policy, or a priority or parameters that do not go with it; `EPERM`.
 pub fn change(from: Attributes, wanted: &Wanted, rights: &Rights) -> Result<Attributes, Errno> {
     let mut to = from;
     if let Some(policy) = wanted.policy {
@@ -231,6 +272,10 @@ pub fn change(from: Attributes, wanted: &Wanted, rights: &Rights) -> Result<Attr
         return Err(Errno::EINVAL);
     }
     to.priority = priority as u8;
+    if to.kind == Kind::Deadline {
+        let kept = from.deadline().filter(|_| wanted.priority.is_none());
+        to.deadline = kept.copied().or(wanted.deadline).ok_or(Errno::EINVAL)?;
+    }
     if to.kind.is_fair() {
         to.nice = wanted.nice.unwrap_or(from.nice);
     }
@@ -267,6 +312,7 @@ mod tests {
             policy: Some(number),
             nice: None,
             priority: Some(priority),
+            deadline: None,
             reset_on_fork: false,
         }
     }
@@ -294,6 +340,7 @@ mod tests {
             (3, 1, false),
             (4, 0, false),
             (5, 0, true),
+            (6, 0, false),
             (7, 0, false),
             (-7, 0, false),
         ] {
@@ -375,8 +422,44 @@ mod tests {
     }
 
     #[test]
+    fn deadline_threads_are_for_the_privileged_and_keep_their_parameters() {
+        let params = |runtime| {
+            let flags = sched::dl::Flags::default();
+            Params::new(runtime, 10_000_000, 0, flags).expect("valid")
+        };
+        let wanted = |runtime| Wanted {
+            deadline: Some(params(runtime)),
+            ..policy(6, 0)
+        };
+        let from = Attributes::default();
+        assert_eq!(change(from, &wanted(2000), &NOBODY), Err(Errno::EPERM));
+        let to = change(from, &wanted(2000), &ROOT).expect("it may");
+        assert_eq!(to.deadline(), Some(&params(2000)));
+        assert_eq!(to.shown_priority(), -101);
+        // Another policy does not count them, and keeping parameters keeps the policy.
+        assert_eq!(
+            change(to, &policy(0, 0), &NOBODY).map(|a| a.deadline().is_some()),
+            Ok(false)
+        );
+        let keeps = Wanted {
+            priority: None,
+            deadline: None,
+            ..wanted(4000)
+        };
+        assert_eq!(change(to, &keeps, &ROOT), Ok(to));
+        let reset = Attributes {
+            reset_on_fork: true,
+            ..to
+        };
+        assert_eq!(reset.forked().kind, Kind::Other);
+        let cell = SharedAttributes::default();
+        cell.set(to);
+        assert_eq!(cell.get(), to);
+    }
+
+    #[test]
     fn bits_hold_everything() {
-        let cell = AtomicAttributes::default();
+        let cell = SharedAttributes::default();
         assert_eq!(cell.get(), Attributes::default());
         let all = Attributes {
             nice: -20,

@@ -172,6 +172,11 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         child_regs.rsp = args.stack;
     }
 
+    let attributes = parent.attributes();
+    if attributes.deadline().is_some() && !attributes.reset_on_fork {
+        // What was promised to one is not for two.
+        return Err(Errno::EAGAIN);
+    }
     let (thread, space) = if flags & flag::THREAD != 0 {
         (add_thread(parent, shared, machine)?, None)
     } else {

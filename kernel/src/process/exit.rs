@@ -41,6 +41,7 @@ pub async fn finish(thread: &Arc<Thread>) {
         let mut accounts = process.accounts.lock();
         accounts.threads.max_rss_kib = accounts.threads.max_rss_kib.max(peak);
     }
+    thread.leave_deadline();
     let task = thread.task().expect("a thread that runs has a task");
     task.set_tag(core::ptr::null_mut());
     crate::task::leave_space();

@@ -75,6 +75,11 @@ impl Rlimits {
         self.0[resource as usize]
     }
 
+    /// Replaces the limit of `resource` in the kernel's own name, unchecked.
+    pub fn put(&mut self, resource: Resource, limit: Rlimit) {
+        self.0[resource as usize] = limit;
+    }
+
     /// The limit with number `resource`.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use executor::TaskRef;
 use executor::sync::SpinLock;
 use fs::{Credentials, Errno, FdTable, FsContext};
 
-use super::attributes::{AtomicAttributes, Attributes};
+use super::attributes::{Attributes, Kind, SharedAttributes};
 use super::cputime::{self, CpuTime};
 use super::guarded::Guarded;
 use super::pid::Pid;
@@ -59,6 +59,11 @@ pub const STATE_TRACE_EVENT: u32 = 1 << 25;
 pub const STATE_SECCOMP: u32 = 1 << 26;
 /// Bits with which a system call takes the long way ([`crate::syscall::watched`]).
 pub const WATCHED: u32 = STATE_TRACE_CALLS | STATE_TRACE_EVENT | STATE_STEP | STATE_SECCOMP;
+
+/// Under the deadline policy it used up its run time, and wants to be told.
+pub const WORK_OVERRUN: u32 = 32;
+/// Under a real-time policy it reached `RLIMIT_RTTIME`.
+pub const WORK_RT_TIME: u32 = 64;
 
 /// Bits that end interruptible waits.
 const INTERRUPTS: u32 = WORK_SIGNAL | WORK_KILLED | WORK_STOP | WORK_TRACE;
@@ -120,11 +125,11 @@ pub struct Thread {
     pub machine: Machine,
     /// Its place in a futex's queue.
     pub futex: crate::futex::Node,
-    /// What it waits for and inherits among locks with priority inheritance.
-    pub pi: crate::futex::pi::State,
     /// Processor time and events.
     pub usage: Usage,
-    attributes: AtomicAttributes,
+    attributes: SharedAttributes,
+    /// Microseconds that it ran under a real-time policy without waiting, when last looked at; for `RLIMIT_RTTIME`.
+    pub unbroken_run_us: AtomicU64,
     shown_time: cputime::Shown,
     /// Where a zero goes when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
     pub clear_child_tid: AtomicU64,
@@ -210,9 +215,9 @@ impl Thread {
             signals: state.token.guard(ThreadSignals::default()),
             machine,
             futex: crate::futex::Node::default(),
-            pi: crate::futex::pi::State::default(),
             usage: Usage::default(),
-            attributes: AtomicAttributes::default(),
+            attributes: SharedAttributes::default(),
+            unbroken_run_us: AtomicU64::new(0),
             shown_time: cputime::Shown::default(),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
@@ -266,15 +271,6 @@ impl Thread {
         self.attributes.get()
     }
 
-    /// The priority in force as `stat` in proc(5) shows it, what is inherited included.
-    pub fn shown_priority(&self) -> i32 {
-        let own = self.attributes().shown_priority();
-        match self.pi.boost() {
-            None => own,
-            Some(boost) => own.min(-1 - i32::from(boost.policy().priority())),
-        }
-    }
-
     /// Takes over a parent's scheduling. Context: before the thread runs.
     pub(super) fn inherit_attributes(&self, parent: &Thread) {
         self.attributes.set(parent.attributes().forked());
@@ -287,14 +283,29 @@ impl Thread {
     /// Those of `change`; then nothing is changed.
     pub fn set_attributes<E>(
         &self,
-        change: impl FnMut(Attributes) -> Result<Attributes, E>,
+        change: impl FnOnce(Attributes) -> Result<Attributes, E>,
     ) -> Result<(), E> {
         self.attributes.try_change(change)?;
         if let Some(task) = self.task() {
             task.notify_owner();
         }
-        self.pi.reorder();
         Ok(())
+    }
+
+    /// Gives back what a deadline thread was promised, since it ends.
+    pub(super) fn leave_deadline(&self) {
+        if self.attributes().deadline().is_none() {
+            return;
+        }
+        let left: Result<(), Errno> = self.set_attributes(|from| {
+            let to = Attributes {
+                kind: Kind::Other,
+                ..from
+            };
+            crate::task::deadline::admit(&from, &to, 0)?;
+            Ok(to)
+        });
+        debug_assert!(left.is_ok(), "what lowers the sum succeeds");
     }
 
     /// Gives it a descriptor table of its own, with what the shared one holds now.

@@ -14,11 +14,11 @@ use crate::arch::trap::vector;
 use crate::arch::user::{RESTORE_ALL, SYSCALL, UserRegs};
 use crate::mm::Fault;
 use crate::process::thread::{
-    STATE_STEP, STATE_STOPPED, STATE_TRACED, WORK_KILLED, WORK_RESTORE_MASK, WORK_SIGNAL,
-    WORK_STOP, WORK_TRACE,
+    STATE_STEP, STATE_STOPPED, STATE_TRACED, WORK_KILLED, WORK_OVERRUN, WORK_RESTORE_MASK,
+    WORK_RT_TIME, WORK_SIGNAL, WORK_STOP, WORK_TRACE,
 };
 use crate::process::trace::{regs::FLAG_TRAP, stop};
-use crate::process::{ExitStatus, Thread};
+use crate::process::{ExitStatus, Thread, run_time};
 
 /// Number of restart_syscall(2).
 const NR_RESTART_SYSCALL: u64 = 219;
@@ -33,6 +33,9 @@ const SYSCALL_LEN: u64 = 2;
 pub async fn attend(thread: &Arc<Thread>, regs: &mut UserRegs) -> bool {
     let mut chosen = None;
     loop {
+        if thread.bits() & (WORK_OVERRUN | WORK_RT_TIME) != 0 {
+            run_time::tell(thread);
+        }
         if thread.bits() & WORK_TRACE != 0 {
             Box::pin(stop::for_interrupt(thread, regs)).await;
         }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use fs::{Cap, Errno, Result};
+use sched::dl;
 
 use super::{Call, Plain, Stop, SysResult};
 use crate::arch::smp;
@@ -13,8 +14,9 @@ use crate::process::attributes::{
     self, Attributes, Kind, MAX_PRIORITY, NICE_MAX, NICE_MIN, Rights, Wanted,
 };
 use crate::process::rlimit::Resource;
+use crate::process::thread::STATE_EXITING;
 use crate::process::{Thread, table};
-use crate::task::place;
+use crate::task::{deadline, place};
 use crate::{task, usermem};
 
 /// The calls of this area.
@@ -35,13 +37,12 @@ pub const CALLS: &[(u16, Plain)] = &[
     (315, sched_getattr),
 ];
 
-const SCHED_DEADLINE: i32 = 6;
 /// In a policy's number: children get the usual attributes.
 const RESET_ON_FORK: i32 = 0x4000_0000;
 
-fn sched_yield(_: &mut Call<'_>) -> SysResult {
-    // With nobody to give way to, it is nothing.
-    if task::others_wait() {
+fn sched_yield(call: &mut Call<'_>) -> SysResult {
+    // With nobody to give way to, it is nothing, but for a deadline thread: it gives the rest of its budget up.
+    if task::others_wait() || call.thread.attributes().deadline().is_some() {
         Err(Stop::Yield)
     } else {
         Ok(0)
@@ -71,7 +72,15 @@ fn rights(call: &Call<'_>, thread: &Thread) -> Rights {
 /// Changes a thread's attributes to what is wanted.
 fn set_attributes(call: &Call<'_>, thread: &Thread, wanted: &Wanted) -> SysResult {
     let rights = rights(call, thread);
-    thread.set_attributes(|from| attributes::change(from, wanted, &rights))?;
+    let affinity = thread.affinity.load(Ordering::SeqCst);
+    thread.set_attributes(|from| {
+        if thread.bits() & STATE_EXITING != 0 {
+            return Err(Errno::ESRCH);
+        }
+        let to = attributes::change(from, wanted, &rights)?;
+        deadline::admit(&from, &to, affinity)?;
+        Ok::<_, Errno>(to)
+    })?;
     Ok(0)
 }
 
@@ -108,6 +117,7 @@ fn set_policy(call: &Call<'_>, policy: Option<i32>, param: u64) -> SysResult {
         policy: policy.map(|policy| policy & !RESET_ON_FORK),
         nice: None,
         priority: Some(priority as u32),
+        deadline: None,
         reset_on_fork: policy.is_some_and(|policy| policy & RESET_ON_FORK != 0),
     };
     set_attributes(call, &thread, &wanted)
@@ -122,7 +132,7 @@ fn sched_getparam(call: &mut Call<'_>) -> SysResult {
     Ok(0)
 }
 
-/// `struct sched_attr`, with the fields up to `sched_period`, and those of utilisation clamps.
+/// `struct sched_attr`.
 mod attr {
     /// Bytes of the first version.
     pub const SIZE_FIRST: usize = 48;
@@ -132,6 +142,8 @@ mod attr {
     pub const SIZE_MAX: usize = 4096;
 
     pub const RESET_ON_FORK: u64 = 1;
+    pub const RECLAIM: u64 = 2;
+    pub const DL_OVERRUN: u64 = 4;
     pub const KEEP_POLICY: u64 = 8;
     pub const KEEP_PARAMS: u64 = 0x10;
     pub const UTIL_CLAMP: u64 = 0x60;
@@ -144,6 +156,24 @@ struct Attr {
     flags: u64,
     nice: i32,
     priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+impl Attr {
+    fn has(&self, flag: u64) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The parameters of a deadline thread, if they are valid.
+    fn deadline(&self) -> Option<dl::Params> {
+        let flags = dl::Flags {
+            reclaim: self.has(attr::RECLAIM),
+            overrun: self.has(attr::DL_OVERRUN),
+        };
+        dl::Params::new(self.runtime, self.deadline, self.period, flags).ok()
+    }
 }
 
 /// Reads a `sched_attr` of whatever size.
@@ -168,7 +198,8 @@ fn read_attr(at: u64) -> Result<Attr> {
         }
     }
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    let flags = u64::from(word(8)) | u64::from(word(12)) << 32;
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    let flags = long(8);
     if flags & attr::UTIL_CLAMP != 0 && size < attr::SIZE {
         return Err(Errno::EINVAL);
     }
@@ -177,6 +208,9 @@ fn read_attr(at: u64) -> Result<Attr> {
         flags,
         nice: (word(16) as i32).clamp(NICE_MIN, NICE_MAX),
         priority: word(20),
+        runtime: long(24),
+        deadline: long(32),
+        period: long(40),
     })
 }
 
@@ -189,18 +223,18 @@ fn sched_setattr(call: &mut Call<'_>) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     let thread = thread_of(call, call.int(0))?;
-    let keeps = |flag| given.flags & flag != 0;
-    let params = !keeps(attr::KEEP_PARAMS);
+    let params = !given.has(attr::KEEP_PARAMS);
     let wanted = Wanted {
-        policy: (!keeps(attr::KEEP_POLICY)).then_some(given.policy as i32),
+        policy: (!given.has(attr::KEEP_POLICY)).then_some(given.policy as i32),
         nice: params.then_some(given.nice as i8),
         priority: params.then_some(given.priority),
-        reset_on_fork: keeps(attr::RESET_ON_FORK),
+        deadline: given.deadline(),
+        reset_on_fork: given.has(attr::RESET_ON_FORK),
     };
     if given.flags & !attr::ALL != 0 {
         return Err(Errno::EINVAL.into());
     }
-    if keeps(attr::UTIL_CLAMP) {
+    if given.has(attr::UTIL_CLAMP) {
         // The rest is looked at first, as by a Linux without utilisation clamps.
         attributes::change(thread.attributes(), &wanted, &rights(call, &thread))?;
         return Err(Errno::EOPNOTSUPP.into());
@@ -219,24 +253,25 @@ fn sched_getattr(call: &mut Call<'_>) -> SysResult {
     }
     let attributes = thread_of(call, call.int(0))?.attributes();
     let known = size.min(attr::SIZE);
-    let flags = if attributes.reset_on_fork {
-        attr::RESET_ON_FORK as u32
-    } else {
-        0
-    };
-    let realtime = attributes.kind.is_realtime();
-    let nice = if realtime { 0 } else { attributes.nice };
-    let words = [
-        known as u32,
-        attributes.kind as u32,
+    let asked = attributes.deadline().copied().unwrap_or_default();
+    let flag = |set: bool, flag| if set { flag } else { 0 };
+    let flags = flag(attributes.reset_on_fork, attr::RESET_ON_FORK)
+        | flag(asked.flags.reclaim, attr::RECLAIM)
+        | flag(asked.flags.overrun, attr::DL_OVERRUN);
+    let heeds_nice = !attributes.kind.is_realtime() && attributes.kind != Kind::Deadline;
+    let nice = if heeds_nice { attributes.nice } else { 0 };
+    let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let longs = [
+        pair(known as u32, attributes.kind as u32),
         flags,
-        0,
-        i32::from(nice) as u32,
-        u32::from(attributes.priority),
+        pair(i32::from(nice) as u32, attributes.priority.into()),
+        asked.runtime_ns,
+        asked.deadline_ns,
+        asked.period_ns,
     ];
     let mut bytes = [0u8; attr::SIZE];
-    for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
-        to.copy_from_slice(&word.to_le_bytes());
+    for (to, long) in bytes.chunks_exact_mut(8).zip(longs) {
+        to.copy_from_slice(&long.to_le_bytes());
     }
     usermem::write_bytes(at, &bytes[..known])?;
     Ok(0)
@@ -246,7 +281,6 @@ fn sched_get_priority_max(call: &mut Call<'_>) -> SysResult {
     match Kind::from_number(call.int(0)) {
         Some(kind) if kind.is_realtime() => Ok(u64::from(MAX_PRIORITY)),
         Some(_) => Ok(0),
-        None if call.int(0) == SCHED_DEADLINE => Ok(0),
         None => Err(Errno::EINVAL.into()),
     }
 }
@@ -259,7 +293,7 @@ fn sched_rr_get_interval(call: &mut Call<'_>) -> SysResult {
     /// The slice of a fair task, in whole ticks as Linux has it.
     const FAIR_NS: u64 = task::tick::TICK_NS;
     let interval = match thread_of(call, call.int(0))?.attributes().kind {
-        Kind::Fifo => 0,
+        Kind::Fifo | Kind::Deadline => 0,
         Kind::RoundRobin => task::realtime::rr_slice_ns(),
         Kind::Other | Kind::Batch | Kind::Idle => FAIR_NS,
     };
@@ -299,6 +333,7 @@ fn sched_setaffinity(call: &mut Call<'_>) -> SysResult {
     if allowed == 0 {
         return Err(Errno::EINVAL.into());
     }
+    deadline::check_affinity(&thread.attributes(), allowed)?;
     thread.affinity.store(allowed, Ordering::SeqCst);
     if let Some(task) = thread.task() {
         // Its CPU sees to it; the caller itself goes over before the call returns.

@@ -13,6 +13,8 @@ use sched::{Node, RunQueue, Wake};
 use super::{place, realtime};
 use crate::arch::percpu;
 use crate::process::Thread;
+use crate::process::run_time;
+use crate::process::thread::WORK_OVERRUN;
 
 /// A task's entry in the order, in the task's own allocation while it neither waits to run nor runs.
 pub struct Entity(Option<Box<Node<Runnable<Order>>>>);
@@ -76,6 +78,24 @@ impl Order {
         percpu::this().asked.load(Ordering::Relaxed) != 0
     }
 
+    /// A deadline task's turn has ended.
+    #[cold]
+    fn put_deadline(
+        &mut self,
+        task: &Running<Self>,
+        node: &mut Node<Runnable<Self>>,
+        finished: bool,
+        now: Instant,
+    ) {
+        if finished {
+            self.queue.deadline_mut().forget(node, now.as_ns());
+        } else if node.deadline_mut().take_overrun()
+            && let Some(thread) = Thread::of_tag(task.tag())
+        {
+            thread.set_bits(WORK_OVERRUN);
+        }
+    }
+
     /// Sets the timer to when a throttled task may run again.
     #[cold]
     fn set_event(&mut self) {
@@ -108,12 +128,6 @@ impl Order {
             }
         }
     }
-}
-
-/// Takes over the thread's attributes, and what it inherits.
-fn bring_up_to_date(node: &mut Node<Runnable<Order>>, thread: &Thread) {
-    node.set_policy(thread.sched_policy());
-    node.set_boost(thread.pi.boost());
 }
 
 /// Counts an event of a thread that is on this CPU. Nobody else writes, so load and store need not be one step.
@@ -169,6 +183,7 @@ impl Policy for Order {
 
     #[inline(always)]
     fn put(&mut self, task: &mut Running<Self>, outcome: Outcome, _started: Instant, now: Instant) {
+        let finished = outcome == Outcome::Done;
         let outcome = match outcome {
             Outcome::Runnable => sched::Outcome::Preempted,
             _ => {
@@ -178,13 +193,16 @@ impl Policy for Order {
                 sched::Outcome::Sleeps
             }
         };
-        let node = self.queue.end_turn(outcome, now.as_ns());
+        let mut node = self.queue.end_turn(outcome, now.as_ns());
+        if node.policy().is_deadline() {
+            self.put_deadline(task, &mut node, finished, now);
+        }
         sched::fill(&mut task.entity_mut().0, node);
     }
 
     fn should_resched(
         &mut self,
-        _current: &mut Running<Self>,
+        current: &mut Running<Self>,
         _started: Instant,
         now: Instant,
     ) -> bool {
@@ -196,6 +214,15 @@ impl Policy for Order {
             self.queue.advance(now.as_ns());
         }
         let tick = self.queue.tick(now.as_ns());
+        if let Some(node) = self.queue.current()
+            && node.policy().is_realtime()
+            && let Some(thread) = Thread::of_tag(current.tag())
+        {
+            run_time::note_realtime(thread, node.unbroken_run_ns());
+        }
+        if self.queue.next_event().wrapping_add(1) != self.event_at {
+            self.set_event();
+        }
         tick || super::suspend::is_stressed()
     }
 
@@ -215,9 +242,12 @@ impl Policy for Order {
         let elsewhere =
             place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id());
         if let Some(node) = task.entity_mut().0.as_deref_mut() {
-            let old = node.policy();
-            bring_up_to_date(node, thread);
-            let new = node.policy();
+            let (old, new) = (node.policy(), thread.sched_policy());
+            if old.is_deadline() && (elsewhere.is_some() || !new.is_deadline()) {
+                let now = Instant::now().as_ns();
+                self.queue.deadline_mut().forget(node, now);
+            }
+            node.set_policy(new);
             // Among its new equals it is placed anew; a nice level counts from where it is.
             let same = old == new || (old.is_fair() && new.is_fair());
             let lowered = new.priority() < old.priority();
@@ -230,8 +260,9 @@ impl Policy for Order {
         let Some(thread) = Thread::of_tag(current.tag()) else {
             return;
         };
+        let new = thread.sched_policy();
         self.queue
-            .change_current(|node| bring_up_to_date(node, thread), now.as_ns());
+            .change_current(|node| node.set_policy(new), now.as_ns());
     }
 
     fn is_empty(&self) -> bool {

@@ -70,6 +70,10 @@ fn among(affinity: u64, idle: u64) -> Option<u32> {
 /// # Context
 /// Any.
 pub(super) fn woken(thread: &Thread, idle: u64) -> Option<u32> {
+    if thread.attributes().deadline().is_some() {
+        // It counts where it slept.
+        return None;
+    }
     among(thread.affinity.load(Ordering::SeqCst), idle)
 }
 

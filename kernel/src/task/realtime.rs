@@ -7,7 +7,9 @@ use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use executor::sync::SpinLock;
 use fs::{Errno, Result};
-use sched::rt;
+use sched::rt::{self, bandwidth::UNLIMITED};
+
+use super::deadline;
 
 const NS_PER_US: i64 = 1000;
 const NS_PER_MS: i64 = 1_000_000;
@@ -44,10 +46,22 @@ pub fn rr_slice_ns() -> u64 {
     (rr_slice_ms() * NS_PER_MS) as u64
 }
 
+/// The run time in each period in ns; [`UNLIMITED`] for no limit.
+pub fn runtime_ns() -> u64 {
+    ns_of(runtime_us())
+}
+
+fn ns_of(runtime_us: i64) -> u64 {
+    match runtime_us {
+        UNLIMITED_US => UNLIMITED,
+        us => (us * NS_PER_US) as u64,
+    }
+}
+
 /// Sets the period.
 ///
 /// # Errors
-/// `EINVAL` if it is not positive, beyond 32 bits, or less than the run time.
+/// `EINVAL` if it is not positive, beyond 32 bits, or less than the run time; `EBUSY` if deadline threads need more.
 pub fn set_period_us(period: i64) -> Result<()> {
     let _guard = CHANGE.lock();
     check(period, runtime_us())?;
@@ -59,7 +73,7 @@ pub fn set_period_us(period: i64) -> Result<()> {
 /// Sets the run time in each period.
 ///
 /// # Errors
-/// `EINVAL` if it is below -1, or more than the period.
+/// `EINVAL` if it is below -1, or more than the period; `EBUSY` if deadline threads need more.
 pub fn set_runtime_us(runtime: i64) -> Result<()> {
     let _guard = CHANGE.lock();
     check(period_us(), runtime)?;
@@ -68,14 +82,14 @@ pub fn set_runtime_us(runtime: i64) -> Result<()> {
     Ok(())
 }
 
+/// Checks new settings, and that the deadline threads fit them.
 fn check(period: i64, runtime: i64) -> Result<()> {
     let period_fits = (PERIOD_MIN_US..=i64::from(i32::MAX)).contains(&period);
     let runtime_fits = (UNLIMITED_US..=i64::from(i32::MAX)).contains(&runtime);
-    if period_fits && runtime_fits && runtime <= period {
-        Ok(())
-    } else {
-        Err(Errno::EINVAL)
+    if !period_fits || !runtime_fits || runtime > period {
+        return Err(Errno::EINVAL);
     }
+    deadline::set_limit(ns_of(runtime), (period * NS_PER_US) as u64)
 }
 
 /// Sets the round-robin slice; 0 or less for the usual one, as on Linux.
@@ -104,10 +118,6 @@ impl Seen {
 /// Gives the class the settings as they are now.
 #[cold]
 pub(super) fn apply<T>(class: &mut rt::Realtime<T>) {
-    let runtime = match runtime_us() {
-        UNLIMITED_US => rt::bandwidth::UNLIMITED,
-        us => (us * NS_PER_US) as u64,
-    };
-    class.set_bandwidth(runtime, (period_us() * NS_PER_US) as u64);
+    class.set_bandwidth(runtime_ns(), (period_us() * NS_PER_US) as u64);
     class.set_rr_slice_ns(rr_slice_ns());
 }

@@ -75,12 +75,15 @@ impl<T> Deadline<T> {
         self.reclaim.set_limits(max, extra);
     }
 
-    /// A task that went to sleep here dies, changes its class, or wakes on another CPU: it does not count here any more.
+    /// A task whose turn has ended here dies, changes its class, or goes to another CPU: it does not count here any more.
     /// For a CPU that is told late, reclaiming tasks have less than they could until then.
     pub fn forget(&mut self, node: &mut Node<T>, now: u64) {
         let bandwidth = core::mem::take(&mut node.dl.counted);
+        let asleep = core::mem::take(&mut node.dl.asleep);
         if bandwidth > 0 {
-            self.reclaim.wake(bandwidth, node.dl.zero_lag, now);
+            if asleep {
+                self.reclaim.wake(bandwidth, node.dl.zero_lag, now);
+            }
             self.reclaim.remove(bandwidth, true);
         }
     }
@@ -115,7 +118,7 @@ impl<T> Deadline<T> {
     /// The task counts on this CPU, and is active.
     fn count(&mut self, node: &mut Node<T>, now: u64) {
         let (before, bandwidth) = (node.dl.counted, node.dl.bandwidth());
-        if before > 0 {
+        if core::mem::take(&mut node.dl.asleep) && before > 0 {
             self.reclaim.wake(before, node.dl.zero_lag, now);
         }
         if before != bandwidth {
@@ -152,6 +155,7 @@ impl<T> Class<T> for Deadline<T> {
         if why == Wake::Migrated {
             // Where it comes from it is forgotten.
             node.dl.counted = 0;
+            node.dl.asleep = false;
         }
         self.count(&mut node, now);
         node.dl.wake(
@@ -195,6 +199,7 @@ impl<T> Class<T> for Deadline<T> {
             return;
         }
         current.dl.zero_lag = current.dl.zero_lag_time();
+        current.dl.asleep = true;
         if current.dl.counted > 0 {
             self.reclaim
                 .sleep(current.dl.counted, current.dl.zero_lag, now);

@@ -34,7 +34,8 @@ pub struct State {
     overrun: bool,
     /// What of its bandwidth is in the sums of its CPU.
     pub(super) counted: u64,
-    /// While it sleeps: until when it counts as active.
+    /// It sleeps, and counts as active until `zero_lag`.
+    pub(super) asleep: bool,
     pub(super) zero_lag: u64,
 }
 

@@ -19,6 +19,7 @@ mod agent;
 mod bench;
 mod cases;
 mod fuzz;
+mod load;
 mod sys;
 
 use std::process::ExitCode;

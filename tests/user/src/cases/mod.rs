@@ -2,9 +2,9 @@
 
 mod clocks;
 mod core;
+mod deadline;
 mod exec;
 mod files;
-mod futex_pi;
 mod hostile;
 mod interrupts;
 mod memory;
@@ -19,6 +19,7 @@ mod seccomp;
 mod signals;
 mod smaps;
 mod sockets;
+mod strict;
 mod sysctl;
 mod terminal;
 mod threads;
@@ -44,9 +45,9 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
     let subjects = [
         ("clocks", clocks::CASES),
         ("core", core::CASES),
+        ("deadline", deadline::CASES),
         ("exec", exec::CASES),
         ("files", files::CASES),
-        ("futex_pi", futex_pi::CASES),
         ("hostile", hostile::CASES),
         ("interrupts", interrupts::CASES),
         ("memory", memory::CASES),
@@ -61,6 +62,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("signals", signals::CASES),
         ("smaps", smaps::CASES),
         ("sockets", sockets::CASES),
+        ("strict", strict::CASES),
         ("sysctl", sysctl::CASES),
         ("terminal", terminal::CASES),
         ("threads", threads::CASES),
