@@ -58,7 +58,8 @@
 //! | `kthread_run`, `kthread_stop`, `kthread_park` | [`kthread`]; where any await is a good place to end, [`spawn()`] and [`JoinHandle::abort`] |
 //! | `wake_up_process` | [`TaskRef::wake`] |
 //! | `schedule` | an `.await`; [`yield_now`] |
-//! | `preempt_schedule`, `preempt_schedule_irq`, `cond_resched` | [`suspend::suspend`], [`cpu::preempt_point`] |
+//! | `preempt_schedule`, `preempt_schedule_irq` | [`suspend::suspend`], [`cpu::preempt_point`] |
+//! | `cond_resched` | [`cpu::point`] |
 //! | `current` | [`current`] |
 //! | `wait_event(wq, cond)` | [`sync::WaitQueue::wait_until`] |
 //! | `add_wait_queue` with a function, `poll_wait` | [`sync::Waiter`] |

@@ -44,6 +44,13 @@ pub trait Platform: Sync {
     /// Called with interrupts on and preemption on, where nothing but this poll is under way.
     fn preempt(&self) {}
 
+    /// As [`Platform::preempt`], in a long loop that offers it ([`cpu::point`](crate::cpu::point)).
+    ///
+    /// Called with preemption on.
+    fn point(&self) {
+        self.preempt();
+    }
+
     /// Calls `run` on the stack that this CPU keeps for softirqs.
     ///
     /// Called with the softirq count raised.

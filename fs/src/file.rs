@@ -59,8 +59,9 @@ const OPEN_ONLY: u32 = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | STRIP
 /// An open flag inside the kernel: the opener may not keep set-id bits on what it writes.
 pub(crate) const STRIP_PRIVILEGES: u32 = 1 << 31;
 
-/// How much is moved under one hold of the position lock, so that a huge transfer does not keep preemption off.
-const CHUNK: usize = 256 * 1024;
+/// How much is moved under one hold of the position lock, so that a huge transfer does not keep preemption off; between two
+/// such parts the CPU is offered.
+const CHUNK: usize = 64 * 1024;
 
 const MODE_READ: u32 = 1;
 const MODE_WRITE: u32 = 2;
@@ -293,6 +294,7 @@ impl File {
             if result != Ok(chunk) || done == want {
                 return Ok(done);
             }
+            executor::cpu::point();
         }
     }
 
@@ -334,6 +336,7 @@ impl File {
             if result != Ok(chunk) || done == want {
                 return Ok(done);
             }
+            executor::cpu::point();
         }
     }
 

@@ -262,6 +262,25 @@ pub fn preempt_point() {
     imp::look();
 }
 
+/// A place in a long loop where the poll makes way if another task is to run, also on a machine that preempts code only where
+/// it asks. Nothing happens under a guard.
+///
+/// # Context
+/// Any.
+#[inline]
+pub fn point() {
+    if is_preemption_due() {
+        point_due();
+    }
+}
+
+#[cold]
+fn point_due() {
+    if imp::irqs_enabled() && in_poll() {
+        platform::get().point();
+    }
+}
+
 /// Whether a reschedule is asked for and nothing is counted that forbids preemption. Interrupts may be masked.
 ///
 /// # Context

@@ -15,6 +15,8 @@ mod ktests;
 pub mod load;
 #[cfg(feature = "ktest")]
 mod lock_ktests;
+#[cfg(feature = "ktest")]
+mod long_call_ktests;
 pub mod order;
 pub mod place;
 pub mod platform;

@@ -47,6 +47,10 @@ impl Platform for Machine {
         super::suspend::dropped_guard();
     }
 
+    fn point(&self) {
+        super::suspend::asked();
+    }
+
     fn on_softirq_stack(&self, run: &mut dyn FnMut()) {
         super::suspend::on_softirq_stack(run);
     }

@@ -5,7 +5,7 @@
 //! | `preempt=` | kernel code makes way |
 //! | --- | --- |
 //! | `none` | at its awaits only |
-//! | `voluntary` | also where long loops ask ([`point`]) |
+//! | `voluntary` | also where long loops ask ([`cpu::point`]) |
 //! | `full` | also on the way out of interrupts, where the last guard is dropped, and where it wakes a task of its CPU |
 //!
 //! User programs are preempted by interrupts in all three.
@@ -137,20 +137,12 @@ pub(super) fn dropped_guard() {
     }
 }
 
-/// A place in a long loop where the poll makes way if another task is to run.
+/// A long loop asks, and another task is to run.
 ///
 /// # Context
-/// Task. Nothing happens under a guard.
-#[inline]
-pub fn point() {
-    if cpu::is_preemption_due() {
-        asked();
-    }
-}
-
-#[cold]
-fn asked() {
-    if mode() >= Mode::Voluntary && cpu::irqs_enabled() && cpu::in_poll() {
+/// As [`dropped_guard`].
+pub(super) fn asked() {
+    if mode() >= Mode::Voluntary {
         leave();
     }
 }

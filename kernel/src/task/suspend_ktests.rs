@@ -25,10 +25,10 @@ use crate::mm::vmalloc::STACK_SIZE;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Another mode for a while.
-struct InMode(Mode);
+pub(super) struct InMode(Mode);
 
 impl InMode {
-    fn new(mode: Mode) -> Self {
+    pub(super) fn new(mode: Mode) -> Self {
         let before = suspend::mode();
         suspend::set_mode(mode);
         Self(before)
@@ -283,14 +283,14 @@ async fn polls_suspended_in_every_primitive_go_on_as_if_nothing_had_been() {
 }
 
 /// What a task that is woken while the test's poll goes on, and is more urgent, has seen of it.
-struct Urgent {
+pub(super) struct Urgent {
     event: Arc<IrqEvent>,
     ran: Arc<AtomicBool>,
-    task: JoinHandle<()>,
+    pub(super) task: JoinHandle<()>,
 }
 
 impl Urgent {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let event = Arc::new(IrqEvent::new());
         let ran = Arc::new(AtomicBool::new(false));
         let (awaited, runs) = (event.clone(), ran.clone());
@@ -303,7 +303,7 @@ impl Urgent {
         Self { event, ran, task }
     }
 
-    fn has_run(&self) -> bool {
+    pub(super) fn has_run(&self) -> bool {
         self.ran.load(Ordering::Acquire)
     }
 }
@@ -348,7 +348,7 @@ async fn preempt_says_where_a_poll_makes_way() {
     let mode = InMode::new(Mode::None);
     let urgent = Urgent::new().await;
     urgent.event.raise();
-    suspend::point();
+    cpu::point();
     assert!(!urgent.has_run(), "at its awaits only");
     yield_now().await;
     assert!(urgent.has_run());
@@ -360,14 +360,14 @@ async fn preempt_says_where_a_poll_makes_way() {
     urgent.event.raise();
     drop(cpu::preempt_disable());
     assert!(!urgent.has_run(), "only where it asks");
-    suspend::point();
+    cpu::point();
     assert!(urgent.has_run(), "it has asked");
     assert!(urgent.task.await.is_ok());
     drop(mode);
 }
 
 /// Has a timer interrupt wake an urgent task in 200 us, and gives the timer.
-fn wake_soon(urgent: &Urgent, fired: &Arc<AtomicBool>) -> HrTimer {
+pub(super) fn wake_soon(urgent: &Urgent, fired: &Arc<AtomicBool>) -> HrTimer {
     let (event, fired) = (urgent.event.clone(), fired.clone());
     let timer = HrTimer::new(move |_| {
         event.raise();

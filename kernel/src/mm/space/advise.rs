@@ -1,7 +1,7 @@
 //! `madvise`, `mincore` and `msync`.
 
 use super::fault::Failure;
-use super::map::{is_page, page_up};
+use super::map::{BATCH, is_page, page_up};
 use super::state::State;
 use super::zap::Which;
 use super::{Access, AddressSpace, TASK_SIZE};
@@ -11,6 +11,7 @@ use crate::mm::tlb::Gather;
 use crate::mm::vma::{MapObject, VmFlags, Vma};
 use alloc::sync::Arc;
 use core::ops::Range;
+use executor::cpu;
 use fs::{Errno, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -74,23 +75,37 @@ impl AddressSpace {
             madv::REMOVE => return self.advise_remove(addr..end),
             _ => {}
         }
-        let mut state = self.state.lock();
-        let mut gather = Gather::new(&self.cpus);
         let mut hole = false;
         let mut at = addr;
         while at < end {
-            let next = state.vmas.lower_bound(at);
-            let Some(vma) = state.vmas.at(next).filter(|vma| vma.start < end) else {
-                hole = true;
-                break;
-            };
-            hole |= vma.start > at;
-            let range = vma.start.max(at)..vma.end.min(end);
-            let vma = vma.clone();
-            at = range.end;
-            state.advise(&vma, range, advice, &mut gather)?;
+            at = self.advise_part(at..end, advice, &mut hole)?;
+            cpu::point();
         }
         if hole { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Follows the advice for a range, or as much of it as may be done under one hold of the lock; where the rest begins.
+    fn advise_part(&self, range: Range<u64>, advice: i32, hole: &mut bool) -> Result<u64> {
+        let gives_up = matches!(advice, madv::DONTNEED | madv::DONTNEED_LOCKED | madv::FREE);
+        let mut left = if gives_up { BATCH } else { u64::MAX };
+        let mut state = self.state.lock();
+        let mut gather = Gather::new(&self.cpus);
+        let mut at = range.start;
+        while at < range.end && left > 0 {
+            let next = state.vmas.lower_bound(at);
+            let Some(vma) = state.vmas.at(next).filter(|vma| vma.start < range.end) else {
+                *hole = true;
+                return Ok(range.end);
+            };
+            *hole |= vma.start > at;
+            let start = vma.start.max(at);
+            let part = start..vma.end.min(range.end).min(start.saturating_add(left));
+            let vma = vma.clone();
+            left -= part.end - part.start;
+            at = part.end;
+            state.advise(&vma, part, advice, &mut gather)?;
+        }
+        Ok(at)
     }
 
     /// `MADV_POPULATE_READ` and `MADV_POPULATE_WRITE`.

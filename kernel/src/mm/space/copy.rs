@@ -11,6 +11,7 @@ use crate::mm::phys::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::mm::tlb::CpuSet;
 use crate::mm::vma::VmFlags;
 use core::ops::Range;
+use executor::cpu;
 use fs::{Errno, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -79,6 +80,7 @@ impl AddressSpace {
                 page += PAGE;
             }
             drop(state);
+            cpu::point();
             match done {
                 Ok(()) => {}
                 Err(failure) => {

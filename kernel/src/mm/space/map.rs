@@ -14,6 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use executor::cpu;
 use fs::{Errno, Mapping, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -147,17 +148,38 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL` for what is no range of pages; `ENOMEM` if the split makes too many mappings.
     pub fn munmap(&self, addr: u64, len: u64) -> Result<()> {
-        let range = user_range(addr, len)?;
+        let mut range = user_range(addr, len)?;
+        // Other threads may see a part of it gone, as they may on Linux see its pages go.
+        while let Some(rest) = self.unmap_part(range)? {
+            range = rest;
+            cpu::point();
+        }
+        Ok(())
+    }
+
+    /// Unmaps the first [`BATCH`] of a range, holes in front of it not counted, and gives the rest.
+    fn unmap_part(&self, range: Range<u64>) -> Result<Option<Range<u64>>> {
         let mut dropped = Dropped::new();
-        let result = {
-            let mut state = self.state.lock();
-            let mut gather = Gather::new(&self.cpus);
-            state.unmap(range, &mut gather, &mut dropped)
+        let mut state = self.state.lock();
+        let mut gather = Gather::new(&self.cpus);
+        let Some(first) = state.vmas.overlapping(range.clone()).next() else {
+            return Ok(None);
         };
-        drop(dropped);
-        result
+        let end = first.start.max(range.start).saturating_add(BATCH);
+        if end < range.end {
+            let part = range.start..end;
+            if state.unmap(part, &mut gather, &mut dropped).is_ok() {
+                return Ok(Some(end..range.end));
+            }
+            // A part may need a split more than the whole, which may be one too many.
+        }
+        state.unmap(range, &mut gather, &mut dropped)?;
+        Ok(None)
     }
 }
+
+/// Bytes that are unmapped or given up under one hold of the lock, so that preemption is not off for long.
+pub(super) const BATCH: u64 = 4 << 20;
 
 /// The pages of a range, as `munmap` checks them.
 pub(super) fn user_range(addr: u64, len: u64) -> Result<Range<u64>> {

@@ -6,6 +6,7 @@ use crate::mm::pagetable::{Entry, Pte, bits};
 use crate::mm::tlb::Gather;
 use crate::mm::vma::Vma;
 use core::ops::Range;
+use executor::cpu;
 
 /// Which pages go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ impl State {
         let mut anon = 0;
         let mut object = 0;
         let visited = self.pages.visit(vma.start, vma.end, &mut |_, entries, _| {
+            // Nobody else has these tables, and no lock is held for them.
+            cpu::point();
             for entry in entries {
                 let pte = entry.get();
                 if pte.is_none() {
