@@ -32,10 +32,35 @@ use std::process::ExitCode;
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
         /// The cases of this module.
-        pub const CASES: &[super::Case] = &[$((stringify!($name), $name)),*];
+        pub const CASES: &[$crate::cases::Case] = &[$((stringify!($name), $name)),*];
     };
 }
 use cases;
+
+/// Has a subject consist of the cases of these modules.
+macro_rules! parts {
+    ($($part:ident),* $(,)?) => {
+        /// The cases of this subject.
+        pub const CASES: &[$crate::cases::Case] =
+            &$crate::cases::join::<{ 0 $(+ $part::CASES.len())* }>(&[$($part::CASES),*]);
+    };
+}
+use parts;
+
+/// Puts lists of `N` cases in all one behind the other.
+const fn join<const N: usize>(parts: &[&[Case]]) -> [Case; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut at, mut filled) = (0, 0, 0);
+    while filled < N {
+        if at == parts[part].len() {
+            (part, at) = (part + 1, 0);
+            continue;
+        }
+        all[filled] = parts[part][at];
+        (at, filled) = (at + 1, filled + 1);
+    }
+    all
+}
 
 /// A case: its name and what it does.
 pub type Case = (&'static str, fn());

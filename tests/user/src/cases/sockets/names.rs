@@ -1,108 +1,48 @@
-//! Sockets of the machine itself: pairs, streams, datagrams, passed descriptors.
+//! Sockets by name: binding, listening, connecting.
 
-use super::cases;
+use super::{recv, send};
+use crate::cases::cases;
 use crate::sys::*;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 cases![
-    pairs_talk_both_ways,
-    shutdown_ends_one_way,
-    closed_peer,
-    datagrams_keep_their_borders,
-    sequenced_packets,
     streams_connect,
     connect_errors,
     abstract_names,
     bind_errors,
     backlog_and_nonblocking,
-    descriptors_are_passed,
-    credentials_are_known,
-    poll_on_sockets,
-    big_transfers,
     names_of_sockets,
-    message_flags,
     socket_errors,
     socket_files_are_not_opened,
     many_connections,
     datagrams_by_name,
-    broken_pipes_signal_streams_only,
 ];
+
+fn address(name: &[u8]) -> (libc::sockaddr_un, u32) {
+    let mut address: libc::sockaddr_un = zeroed();
+    address.sun_family = libc::AF_UNIX as u16;
+    for (to, from) in address.sun_path.iter_mut().zip(name) {
+        *to = *from as libc::c_char;
+    }
+    (address, 2 + name.len() as u32)
+}
+
+fn bind(fd: i32, name: &[u8]) -> Result {
+    let (address, len) = address(name);
+    crate::sys::bind(fd, &address, len)
+}
+
+fn connect(fd: i32, name: &[u8]) -> Result {
+    let (address, len) = address(name);
+    crate::sys::connect(fd, &address, len)
+}
 
 fn raw<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
     result
         .expect_err("it fails")
         .raw_os_error()
         .expect("from the system")
-}
-
-/// Sends without a signal where nobody reads any more.
-fn send(fd: i32, data: &[u8], flags: i32) -> Result<usize> {
-    crate::sys::send(fd, data, flags | libc::MSG_NOSIGNAL)
-}
-
-fn recv(fd: i32, len: usize, flags: i32) -> Result<Vec<u8>> {
-    let mut data = vec![0; len];
-    let got = crate::sys::recv(fd, &mut data, flags)?;
-    data.truncate(got);
-    Ok(data)
-}
-
-fn pairs_talk_both_ways() {
-    let (a, b) = pair(libc::SOCK_STREAM);
-    put(a, b"ping");
-    assert_eq!(get(b, 100), b"ping");
-    put(b, b"pong");
-    assert_eq!(get(a, 2), b"po");
-    assert_eq!(get(a, 2), b"ng");
-}
-
-fn shutdown_ends_one_way() {
-    let (a, b) = pair(libc::SOCK_STREAM);
-    put(a, b"x");
-    ok(shutdown(a, libc::SHUT_WR));
-    assert_eq!((get(b, 10), get(b, 10)), (b"x".to_vec(), vec![]));
-    fails(send(a, b"y", 0), libc::EPIPE);
-    put(b, b"back");
-    assert_eq!(get(a, 10), b"back");
-    fails(shutdown(a, 9), libc::EINVAL);
-}
-
-fn closed_peer() {
-    let (a, b) = pair(libc::SOCK_STREAM);
-    put(b, b"last");
-    close(b);
-    assert_eq!(get(a, 10), b"last");
-    assert_eq!(get(a, 10), b"");
-    fails(send(a, b"x", 0), libc::EPIPE);
-    // With unread data on the other side the connection is reset.
-    let (a, b) = pair(libc::SOCK_STREAM);
-    put(a, b"unread");
-    close(b);
-    assert_eq!(recv(a, 1, 0), Err(libc::ECONNRESET));
-}
-
-fn datagrams_keep_their_borders() {
-    let (a, b) = pair(libc::SOCK_DGRAM);
-    put(a, b"first");
-    put(a, b"");
-    put(a, b"third");
-    assert_eq!(get(b, 3), b"fir");
-    assert_eq!(get(b, 10), b"");
-    assert_eq!(recv(b, 2, libc::MSG_TRUNC).map(|_| ()), Ok(()));
-    assert_eq!(recv(b, 2, libc::MSG_DONTWAIT), Err(libc::EAGAIN));
-    let big = vec![0_u8; 1 << 20];
-    fails(send(a, &big, 0), libc::EMSGSIZE);
-}
-
-fn sequenced_packets() {
-    let (a, b) = pair(libc::SOCK_SEQPACKET);
-    put(a, b"one");
-    put(a, b"two");
-    assert_eq!((get(b, 10), get(b, 10)), (b"one".to_vec(), b"two".to_vec()));
-    close(a);
-    assert_eq!(get(b, 10), b"");
 }
 
 fn streams_connect() {
@@ -139,25 +79,6 @@ fn connect_errors() {
         assert_eq!(raw(UnixStream::connect("s")), libc::EACCES);
     });
     drop(listener);
-}
-
-fn address(name: &[u8]) -> (libc::sockaddr_un, u32) {
-    let mut address: libc::sockaddr_un = zeroed();
-    address.sun_family = libc::AF_UNIX as u16;
-    for (to, from) in address.sun_path.iter_mut().zip(name) {
-        *to = *from as libc::c_char;
-    }
-    (address, 2 + name.len() as u32)
-}
-
-fn bind(fd: i32, name: &[u8]) -> Result {
-    let (address, len) = address(name);
-    crate::sys::bind(fd, &address, len)
-}
-
-fn connect(fd: i32, name: &[u8]) -> Result {
-    let (address, len) = address(name);
-    crate::sys::connect(fd, &address, len)
 }
 
 #[track_caller]
@@ -222,82 +143,6 @@ fn backlog_and_nonblocking() {
     fails(connect(clients[0], b"s"), libc::EISCONN);
 }
 
-fn descriptors_are_passed() {
-    let (a, b) = pair(libc::SOCK_STREAM);
-    let passed = file("f", b"passed on");
-    let rights = Control {
-        kind: libc::SCM_RIGHTS,
-        data: passed.to_ne_bytes().to_vec(),
-    };
-    assert_eq!(ok(send_control(a, &rights)), 1);
-    close(passed);
-    std::fs::remove_file("f").expect("it is there");
-    in_child(|| {
-        let got = ok(recv_control(b, libc::MSG_CMSG_CLOEXEC)).expect("it comes with the byte");
-        assert_eq!(got.kind, libc::SCM_RIGHTS);
-        let fd = i32::from_ne_bytes(got.data.try_into().expect("one descriptor"));
-        assert_eq!(get(fd, 100), b"passed on");
-        assert_eq!(ok(fcntl(fd, libc::F_GETFD, 0)), libc::FD_CLOEXEC);
-    });
-}
-
-fn credentials_are_known() {
-    let (a, _b) = pair(libc::SOCK_STREAM);
-    let option = |name| getsockopt::<i32>(a, libc::SOL_SOCKET, name);
-    let who: libc::ucred = ok(getsockopt(a, libc::SOL_SOCKET, libc::SO_PEERCRED));
-    assert_eq!((who.pid, who.uid, who.gid), (getpid(), 0, 0));
-    assert_eq!(option(libc::SO_TYPE), Ok(libc::SOCK_STREAM));
-    fails(option(9999), libc::ENOPROTOOPT);
-    fails(
-        getsockopt::<i32>(0, libc::SOL_SOCKET, libc::SO_TYPE),
-        libc::ENOTSOCK,
-    );
-}
-
-fn poll_on_sockets() {
-    let poll = |fd, events| poll_one(fd, events, 0);
-    let (a, b) = pair(libc::SOCK_STREAM);
-    let both = libc::POLLIN | libc::POLLOUT;
-    assert_eq!(poll(a, both), libc::POLLOUT);
-    put(b, b"x");
-    assert_eq!(poll(a, both), both);
-    ok(shutdown(b, libc::SHUT_WR));
-    assert_eq!(poll(a, both | libc::POLLRDHUP), both | libc::POLLRDHUP);
-    close(b);
-    assert_eq!(poll(a, both) & libc::POLLHUP, libc::POLLHUP);
-    let listener = UnixListener::bind("s").expect("the directory is writable");
-    assert_eq!(poll(listener.as_raw_fd(), libc::POLLIN), 0);
-    let _client = UnixStream::connect("s").expect("somebody listens");
-    assert_eq!(poll(listener.as_raw_fd(), libc::POLLIN), libc::POLLIN);
-}
-
-fn big_transfers() {
-    let (a, b) = pair(libc::SOCK_STREAM);
-    let pid = child(|| {
-        close(b);
-        let block: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
-        let mut sent = 0;
-        while sent < block.len() {
-            sent += ok(send(a, &block[sent..], 0)) as usize;
-        }
-        0
-    });
-    close(a);
-    let mut at = 0_u32;
-    loop {
-        let chunk = get(b, 9999);
-        if chunk.is_empty() {
-            break;
-        }
-        for byte in chunk {
-            assert_eq!(byte, (at % 251) as u8);
-            at += 1;
-        }
-    }
-    assert_eq!(at, 1_000_000);
-    assert_eq!(wait(pid), Ended::Exit(0));
-}
-
 fn names_of_sockets() {
     let listener = UnixListener::bind("name").expect("the directory is writable");
     let client = UnixStream::connect("name").expect("somebody listens");
@@ -314,21 +159,6 @@ fn names_of_sockets() {
     );
     let alone = socket(libc::SOCK_STREAM);
     fails(getpeername(alone), libc::ENOTCONN);
-}
-
-fn message_flags() {
-    let (a, b) = pair(libc::SOCK_STREAM);
-    assert_eq!(recv(b, 1, libc::MSG_DONTWAIT), Err(libc::EAGAIN));
-    put(a, b"abc");
-    assert_eq!(recv(b, 2, libc::MSG_PEEK), Ok(b"ab".to_vec()));
-    let pid = child(|| {
-        sleep_ms(30);
-        put(a, b"def");
-        0
-    });
-    assert_eq!(recv(b, 6, libc::MSG_WAITALL), Ok(b"abcdef".to_vec()));
-    assert_eq!(wait(pid), Ended::Exit(0));
-    assert_eq!(recv(0, 1, 0), Err(libc::ENOTSOCK));
 }
 
 fn socket_errors() {
@@ -404,25 +234,4 @@ fn datagrams_by_name() {
         raw(UnixDatagram::unbound().expect("a socket").send(b"x")),
         libc::ENOTCONN
     );
-}
-
-/// A write that nobody can read any more is `EPIPE` for every kind of socket, and `SIGPIPE` for streams.
-fn broken_pipes_signal_streams_only() {
-    for (kind, signals) in [
-        (libc::SOCK_STREAM, true),
-        (libc::SOCK_DGRAM, false),
-        (libc::SOCK_SEQPACKET, false),
-    ] {
-        let end = end_of(|| {
-            let (near, _far) = pair(kind);
-            ok(shutdown(near, libc::SHUT_WR));
-            fails(write(near, b"x"), libc::EPIPE);
-        });
-        let expected = if signals {
-            Ended::Signal(libc::SIGPIPE)
-        } else {
-            Ended::Exit(0)
-        };
-        assert_eq!(end, expected, "kind {kind}");
-    }
 }

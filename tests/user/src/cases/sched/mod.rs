@@ -1,0 +1,91 @@
+//! Scheduling: policies and priorities, who may set which, and what they do; processors.
+
+mod accounting;
+mod attributes;
+mod order;
+mod policies;
+mod processors;
+
+use crate::cases::parts;
+use crate::sys::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+parts![policies, attributes, processors, order, accounting];
+
+const RESET_ON_FORK: i32 = 0x4000_0000;
+
+fn set(pid: i32, policy: i32, priority: i32) -> Result<usize> {
+    // Not the C library's, which refuses by itself.
+    let param = [priority];
+    call(
+        libc::SYS_sched_setscheduler,
+        &[pid as usize, policy as usize, param.as_ptr() as usize],
+    )
+}
+
+fn policy(pid: i32) -> i32 {
+    ok(call(libc::SYS_sched_getscheduler, &[pid as usize])) as i32
+}
+
+fn priority(pid: i32) -> i32 {
+    let mut param = [-1];
+    ok(call(
+        libc::SYS_sched_getparam,
+        &[pid as usize, param.as_mut_ptr() as usize],
+    ));
+    param[0]
+}
+
+/// Field `n` of `stat` in proc(5), counted from 1.
+fn stat_field(pid: i32, n: usize) -> i64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+    let behind_name = stat.rsplit(") ").next().expect("a name in parentheses");
+    let field = behind_name.split_whitespace().nth(n - 3);
+    field.expect("enough fields").parse().expect("a number")
+}
+
+const PROCESSOR: usize = 39;
+
+fn pin(pid: i32, set: &[usize]) {
+    ok(sched_setaffinity(pid, set));
+}
+
+fn mask(pid: i32) -> Vec<usize> {
+    ok(sched_getaffinity(pid))
+}
+
+/// A child that spins, counting, until it is killed.
+struct Spinner(i32);
+
+impl Spinner {
+    fn new(count: &'static AtomicU64, prepare: impl FnOnce()) -> Self {
+        Self(child(|| {
+            prepare();
+            loop {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }))
+    }
+
+    fn cpu(&self) -> usize {
+        stat_field(self.0, PROCESSOR) as usize
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        ok(kill(self.0, libc::SIGKILL));
+        ignore(wait(self.0));
+    }
+}
+
+/// Waits until `done`, for a while.
+#[track_caller]
+fn soon(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(15), "not in time");
+        sleep_ms(2);
+    }
+}
