@@ -120,7 +120,7 @@ pub use join::{Aborted, JoinHandle};
 pub use platform::Platform;
 pub use policy::{EnqueueKind, Fifo, Outcome, Policy};
 pub use raw::{
-    CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, TaskRef, claim_idle,
+    CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, Stretch, TaskRef, claim_idle,
 };
 pub use scope::{Scope, ScopedHandle};
 pub use spawn::{

@@ -18,7 +18,6 @@ pub mod devices;
 #[cfg(target_os = "none")]
 pub mod devtmpfs;
 pub mod exec;
-#[cfg(target_os = "none")]
 pub mod futex;
 #[cfg(target_os = "none")]
 pub mod init;

@@ -143,9 +143,9 @@ pub async fn perform(thread: &Arc<Thread>, regs: &mut UserRegs) {
 /// Enters user mode unless there is something to do first, and comes back with interrupts on.
 #[inline]
 fn enter(thread: &Thread, regs: &mut UserRegs) -> Event {
-    x86_64::instructions::interrupts::disable();
-    if thread.work() != 0 || cpu::need_resched() {
-        x86_64::instructions::interrupts::enable();
+    cpu::irq_disable();
+    if thread.work() != 0 || cpu::need_resched_before_user() {
+        cpu::irq_enable();
         return Event::Work;
     }
     thread.machine.fpu.load();
@@ -164,7 +164,7 @@ fn enter(thread: &Thread, regs: &mut UserRegs) -> Event {
         }
         _ => Event::Exception,
     };
-    x86_64::instructions::interrupts::enable();
+    cpu::irq_enable();
     event
 }
 

@@ -28,6 +28,11 @@ impl Boost {
         inheritable.then_some(Self { policy, deadline })
     }
 
+    /// The waiter's attributes.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
     /// The waiter's absolute deadline in ns; meaningful for a deadline task.
     pub fn deadline(&self) -> u64 {
         self.deadline

@@ -71,6 +71,13 @@ const DISK_SCRIPT: &str = "tail -n 1 /proc/partitions | awk '{ print $3, $4 }'\n
     dd if=/dev/zero of=/dev/vda bs=64k seek=31 count=2 2>&1 | grep -o 'No space left'\n\
     dd if=/dev/vda bs=512k 2>/dev/null | wc -c | awk '{ print $1 / 524288 }'\n";
 
+/// Half a second of a program that makes no system call, of which nothing is to count as the kernel's.
+const LATENCY_SCRIPT: &str = "grep measured /proc/wake/latency\necho on > /proc/wake/latency\n\
+    i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); done\n\
+    awk '/ns/ { print $2, ($3 > 0 && $3 < 50000000 ? \"bounded\" : $0) }' /proc/wake/latency\n\
+    echo off > /proc/wake/latency; grep -c ns /proc/wake/latency\n\
+    echo maybe > /proc/wake/latency 2>/dev/null || echo refused\n";
+
 fn cases() -> Vec<Case> {
     let script = |name, machine, cpus| Case {
         name,
@@ -128,6 +135,22 @@ fn cases() -> Vec<Case> {
                 "awk '/MemTotal/ { print ($2 < 2500000 ? \"small\" : \"large\") }' /proc/meminfo\n",
             ),
             shows: vec!["small"],
+        },
+        Case {
+            name: "latencies_are_measured_where_asked_and_without_user_mode",
+            machine: with(|m| {
+                m.append = "latency=on".into();
+                (m.icount, m.smp) = (true, 1);
+            }),
+            initrd: Initrd::Script(LATENCY_SCRIPT),
+            shows: vec![
+                "measured on",
+                "poll bounded",
+                "irqs-off bounded",
+                "preempt-off bounded",
+                "0",
+                "refused",
+            ],
         },
         Case {
             name: "cpus_are_limited_by_nr_cpus",

@@ -12,6 +12,22 @@ use crate::{
 
 use super::CpuLocal;
 
+/// An instruction that a section may begin or end with, listed for [`super::sites`]. It is at least five bytes long, so that
+/// a call has room in its place.
+macro_rules! site {
+    ($instruction:literal) => {
+        concat!(
+            "66: ",
+            $instruction,
+            "\n",
+            ".pushsection .cpu_sites, \"a\"\n",
+            ".balign 4\n",
+            ".long 66b - .\n",
+            ".popsection",
+        )
+    };
+}
+
 /// The flags register as it was when interrupts were masked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IrqState(u64);
@@ -80,13 +96,13 @@ pub(super) fn word_and_calm() -> u64 {
 #[inline(always)]
 pub(super) fn word_add<const N: u32>() {
     // SAFETY: one instruction on this CPU's own word; interrupts see it before or after.
-    unsafe { asm!("add dword ptr gs:[0], {}", const N, options(nostack)) };
+    unsafe { asm!(site!("add dword ptr gs:[0], {}"), const N, options(nostack)) };
 }
 
 #[inline(always)]
 pub(super) fn word_sub<const N: u32>() {
     // SAFETY: as for `word_add`.
-    unsafe { asm!("sub dword ptr gs:[0], {}", const N, options(nostack)) };
+    unsafe { asm!(site!("sub dword ptr gs:[0], {}"), const N, options(nostack)) };
 }
 
 /// Takes `N` from the word, and goes to the loop if nothing forbids that any more and it is asked for.
@@ -98,7 +114,7 @@ pub(super) fn word_sub_and_look<const N: u32>() {
     // SAFETY: one instruction on this CPU's own word, which held at least `N`, so that nothing is borrowed from the flag;
     // the thunk keeps all registers but the flags, and aligns the stack itself.
     unsafe {
-        asm!("sub qword ptr gs:[0], {}", "jnz 2f", "call {}", "2:", const N, sym preempt_thunk, options(nostack))
+        asm!(site!("sub qword ptr gs:[0], {}"), "jnz 2f", "call {}", "2:", const N, sym preempt_thunk, options(nostack))
     };
 }
 
@@ -107,7 +123,7 @@ pub(super) fn word_sub_and_look<const N: u32>() {
 pub(super) fn look() {
     // SAFETY: reads this CPU's own words; the thunk as above.
     unsafe {
-        asm!("cmp qword ptr gs:[0], 0", "jne 2f", "call {}", "2:", sym preempt_thunk, options(nostack))
+        asm!(site!("cmp qword ptr gs:[0], 0"), "jne 2f", "call {}", "2:", sym preempt_thunk, options(nostack))
     };
 }
 
@@ -183,17 +199,53 @@ pub(super) fn set_softirq(level: *const Level) {
     write64!(40, level as u64);
 }
 
+/// The word's neighbour, in the last look before a user program is entered.
+#[inline(always)]
+pub(super) fn calm_before_user() -> u32 {
+    let calm: u32;
+    // SAFETY: as for `read32`; the register is fixed for the sake of the list.
+    unsafe { asm!(site!("mov eax, gs:[4]"), out("eax") calm, options(nostack)) };
+    calm
+}
+
+/// `sti`, with prefixes that mean nothing.
+macro_rules! sti {
+    () => {
+        site!(".byte 0x2e, 0x2e, 0x2e, 0x2e, 0xfb")
+    };
+}
+
+/// `cli`, likewise.
+macro_rules! cli {
+    () => {
+        site!(".byte 0x2e, 0x2e, 0x2e, 0x2e, 0xfa")
+    };
+}
+
 /// Lets interrupts in, where they are known to be allowed.
+#[inline(always)]
 pub(super) fn irq_enable() {
-    // SAFETY: only the softirq level calls it, where nothing is held and no interrupt is being handled.
-    unsafe { asm!("sti", options(nostack)) };
+    // SAFETY: its callers hold nothing that an interrupt could want, and handle none.
+    unsafe { asm!(sti!(), options(nostack)) };
+}
+
+#[inline(always)]
+pub(super) fn irq_disable() {
+    // SAFETY: masking interrupts breaks nothing but latency.
+    unsafe { asm!(cli!(), options(nostack)) };
+}
+
+#[inline(always)]
+pub(super) fn irqs_resume() {
+    // SAFETY: does nothing.
+    unsafe { asm!(site!(".byte 0x0f, 0x1f, 0x44, 0, 0"), options(nostack)) };
 }
 
 #[inline(always)]
 pub(super) fn irq_save() -> IrqState {
     let flags: u64;
     // SAFETY: pushes and pops one word and masks interrupts; the compiler is told of stack, memory and flags.
-    unsafe { asm!("pushfq", "pop {0}", "cli", out(reg) flags) };
+    unsafe { asm!("pushfq", "pop {0}", cli!(), out(reg) flags) };
     IrqState(flags)
 }
 
@@ -201,7 +253,7 @@ pub(super) fn irq_save() -> IrqState {
 pub(super) fn irq_restore(state: IrqState) {
     if state.0 & FLAG_IF != 0 {
         // SAFETY: interrupts were on when this state was saved, so they may come on again.
-        unsafe { asm!("sti", options(nostack)) };
+        unsafe { asm!(sti!(), options(nostack)) };
     }
 }
 

@@ -141,6 +141,17 @@ pub(super) fn irq_enable() {
     CPU.with(|c| c.irqs.set(true));
 }
 
+pub(super) fn irq_disable() {
+    CPU.with(|c| c.irqs.set(false));
+}
+
+/// Nobody looks.
+pub(super) fn irqs_resume() {}
+
+pub(super) fn calm_before_user() -> u32 {
+    calm()
+}
+
 pub(super) fn irq_save() -> IrqState {
     CPU.with(|c| IrqState(c.irqs.replace(false)))
 }

@@ -25,6 +25,8 @@ mod bare;
 mod host;
 mod owned;
 #[cfg(target_os = "none")]
+pub mod sites;
+#[cfg(target_os = "none")]
 use bare as imp;
 #[cfg(not(target_os = "none"))]
 use host as imp;
@@ -42,12 +44,12 @@ pub use owned::CpuOwned;
 /// The most CPUs that a machine may have; on the host each thread of a test counts as one.
 pub const MAX_CPUS: usize = if cfg!(target_os = "none") { 256 } else { 4096 };
 
-const PREEMPT: u32 = 1;
+pub(crate) const PREEMPT: u32 = 1;
 const PREEMPT_MASK: u32 = 0xff;
 pub(crate) const SOFTIRQ: u32 = 1 << 8;
 const SOFTIRQ_MASK: u32 = 0xff << 8;
 const BH_DISABLE: u32 = 2 << 8;
-const HARDIRQ: u32 = 1 << 16;
+pub(crate) const HARDIRQ: u32 = 1 << 16;
 const HARDIRQ_MASK: u32 = 0xf << 16;
 const NMI: u32 = 1 << 20;
 const NO_ALLOC: u32 = 1 << 24;
@@ -442,6 +444,54 @@ pub(crate) fn with_irqs<R>(f: impl FnOnce() -> R) -> R {
         imp::irq_save();
     }
     result
+}
+
+/// Whether the word holds preemption off, rather than only tells of a hard interrupt.
+#[cfg(any(target_os = "none", test))]
+pub(crate) fn holds_preemption(word: u32) -> bool {
+    word & (PREEMPT_MASK | SOFTIRQ_MASK) != 0
+}
+
+/// Whether the word's change is the entry of a hard interrupt.
+#[cfg(any(target_os = "none", test))]
+pub(crate) fn begins_hardirq(before: u32, after: u32) -> bool {
+    after & HARDIRQ_MASK > before & HARDIRQ_MASK
+}
+
+/// Masks interrupts, for code that lets them in again with [`irq_enable`]: no guard, and no preemption point after it.
+///
+/// # Context
+/// Any.
+#[inline(always)]
+pub fn irq_disable() {
+    imp::irq_disable();
+}
+
+/// Lets interrupts in that [`irq_disable`], or the way into the kernel, has masked.
+///
+/// # Context
+/// Where interrupts are allowed, and nothing holds a lock that masks them.
+#[inline(always)]
+pub fn irq_enable() {
+    imp::irq_enable();
+}
+
+/// Says that interrupts are let in next, by an instruction that also does something else (`iret`, `sti; hlt`).
+///
+/// # Context
+/// Interrupts masked.
+#[inline(always)]
+pub fn irqs_resume() {
+    imp::irqs_resume();
+}
+
+/// As [`need_resched`], asked in the last look before a user program is entered.
+///
+/// # Context
+/// Interrupts masked.
+#[inline(always)]
+pub fn need_resched_before_user() -> bool {
+    imp::calm_before_user() == 0
 }
 
 /// Whether interrupts are let in.

@@ -28,6 +28,7 @@
 
 mod cell;
 mod header;
+mod latency;
 mod placement;
 mod queue;
 mod runnable;
@@ -38,9 +39,12 @@ mod waker;
 
 pub(crate) use cell::{NewTask, ReadOutput, allocate, allocate_entity, read_output};
 pub(crate) use header::Header;
+#[cfg(target_os = "none")]
+pub(crate) use latency::Event;
+pub use latency::{PollLatency, Stretch};
 pub use placement::claim_idle;
 pub use runnable::{Place, RunList, Runnable, Running, Saver};
 pub(crate) use runnable::{Poll, Polled, drain_messages, requeue};
-pub use shared::{CpuShared, PollLatency};
+pub use shared::CpuShared;
 pub(crate) use shared::{EntityOps, LevelKind};
 pub use task_ref::TaskRef;

@@ -6,8 +6,11 @@ use core::{
     sync::atomic::Ordering,
 };
 
+#[cfg(target_os = "none")]
+use super::latency::Event;
 use super::{
     header::Header,
+    latency::{Latency, PollLatency},
     queue::{Batch, MessageLink, PushStack, RunLink},
 };
 use crate::{
@@ -120,31 +123,6 @@ pub struct CpuShared {
     latency: Latency,
 }
 
-/// How long polls take and how often they are suspended on a CPU. Written by that CPU, and reset by any.
-#[derive(Debug, Default)]
-struct Latency {
-    suspensions: Count,
-    refusals: Count,
-    longest_ns: Count,
-    longest_poll: Count,
-}
-
-/// Statistics are not part of the models.
-type Count = core::sync::atomic::AtomicU64;
-
-/// What [`CpuShared::latency`] gives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PollLatency {
-    /// Polls that were suspended.
-    pub suspensions: u64,
-    /// Polls that were to be suspended, but there was no stack.
-    pub refusals: u64,
-    /// The longest time in ns for which a task was polled without making way.
-    pub longest_ns: u64,
-    /// The address of the function that polled it, which names the future's type; 0 if there was none.
-    pub longest_poll: u64,
-}
-
 impl CpuShared {
     pub(crate) fn new(cpu: u32, kind: LevelKind, entity: EntityOps) -> Self {
         Self {
@@ -164,38 +142,47 @@ impl CpuShared {
         }
     }
 
-    /// How long polls have taken here, and how often they were suspended.
+    /// How long polls and sections have taken here, and how often polls were suspended.
     pub fn latency(&self) -> PollLatency {
-        let read = |count: &Count| count.load(Ordering::Relaxed);
-        PollLatency {
-            suspensions: read(&self.latency.suspensions),
-            refusals: read(&self.latency.refusals),
-            longest_ns: read(&self.latency.longest_ns),
-            longest_poll: read(&self.latency.longest_poll),
-        }
+        self.latency.read()
     }
 
-    /// Begins anew with what [`CpuShared::latency`] gives. What the CPU notes at this very moment may be lost or stay.
-    pub fn reset_latency(&self) {
-        let latency = &self.latency;
-        for count in [
-            &latency.suspensions,
-            &latency.refusals,
-            &latency.longest_ns,
-            &latency.longest_poll,
-        ] {
-            count.store(0, Ordering::Relaxed);
-        }
+    /// Forgets what [`CpuShared::latency`] gives, and measures from now on if `on`. Sections are measured where the machine
+    /// has their instructions tell ([`cpu::sites`]). What the CPU notes at this very moment may be lost or stay.
+    pub fn begin_latency(&self, on: bool) {
+        let now = platform::get().now().as_ns();
+        self.latency.begin(on.then_some(now));
     }
 
     /// Notes for how long a task was polled without making way.
     #[inline(always)]
     pub(crate) fn note_poll(&self, ns: u64, poll: impl Fn() -> usize) {
         if ns > self.latency.longest_ns.load(Ordering::Relaxed) {
-            self.latency.longest_ns.store(ns, Ordering::Relaxed);
-            self.latency
-                .longest_poll
-                .store(poll() as u64, Ordering::Relaxed);
+            self.note_long_poll(ns, &poll);
+        }
+    }
+
+    #[cold]
+    fn note_long_poll(&self, ns: u64, poll: &dyn Fn() -> usize) {
+        let now = platform::get().now().as_ns();
+        self.latency.poll_ends(now.saturating_sub(ns), now, poll);
+    }
+
+    /// Notes what the instruction in front of `at` does. `irqs_on` is whether interrupts are let in after it.
+    ///
+    /// # Context
+    /// This CPU, interrupts masked.
+    #[cfg(target_os = "none")]
+    pub(crate) fn note(&self, event: Event, irqs_on: bool, at: u64) {
+        let now = platform::get().now();
+        self.latency.note(event, irqs_on, at, now.as_ns());
+        if event == Event::EnterUser
+            && let Some(task) = NonNull::new(cpu::current().cast_mut())
+        {
+            let since = self.polled_since.load(Ordering::Relaxed);
+            // SAFETY: the task that is being polled here lives.
+            let poll = || unsafe { task.as_ref() }.vtable.poll as usize;
+            self.latency.poll_ends(since, now.as_ns(), poll);
         }
     }
 

@@ -66,6 +66,8 @@ image_ranges! {
     data: __data_start .. __bss_start;
     /// Statics that start as zero, the boot stack and the boot page tables among them.
     bss: __bss_start .. __bss_end;
+    /// Where the instructions stand that [`super::sites`] writes, as distances from the entries.
+    cpu_sites: __cpu_sites_start .. __cpu_sites_end;
     /// The symbol table that the runner writes into the image.
     ksyms: __ksyms_start .. __ksyms_end;
     /// The page beneath the boot stack, never mapped, and the end of the stack.

@@ -27,6 +27,7 @@ mod regs;
 pub mod rtc;
 pub mod selectors;
 pub mod serial;
+pub mod sites;
 pub mod smp;
 pub mod source;
 pub mod stack;

@@ -242,6 +242,7 @@ extern "C" fn kernel_interrupt(frame: &TrapFrame) {
 extern "C" fn interrupt_exit() {
     irq::exit();
     crate::task::suspend::interrupted();
+    executor::cpu::irqs_resume();
 }
 
 /// Handles an exception of kernel code.

@@ -74,7 +74,7 @@ pub(super) async fn replace(
 
     process.delete_timers();
     // The old memory is still there: tell those who share it.
-    futex::thread_exit(thread);
+    futex::thread_exec(thread);
     let old = process.replace_mm(Some(ready.space.clone()));
     task::switch_space(&ready.space);
     drop(old);

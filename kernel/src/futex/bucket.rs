@@ -5,6 +5,8 @@ use alloc::sync::Arc;
 use executor::sync::{SpinLock, SpinLockGuard};
 use fs::Errno;
 
+use super::pi;
+use super::pi::graph::Member;
 use crate::mm::AddressSpace;
 use crate::process::Thread;
 
@@ -35,7 +37,8 @@ impl Key {
         Ok(Key { object, offset })
     }
 
-    fn bucket(self) -> usize {
+    /// A number of [`BUCKET_BITS`] bits that is the same for equal keys.
+    pub(super) fn hash(self) -> usize {
         // Fibonacci hashing: the high bits of the product are well mixed.
         let mixed =
             (self.object as u64 ^ self.offset.rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -45,7 +48,7 @@ impl Key {
 
 const BUCKET_BITS: u32 = 8;
 
-/// Threads that wait for keys of one hash, oldest first: a chain through their nodes.
+/// Threads that wait for keys of one hash, the most urgent first and the oldest among equals: a chain through their nodes.
 #[derive(Default)]
 pub(super) struct Bucket {
     head: Option<Arc<Thread>>,
@@ -68,7 +71,37 @@ struct Place {
     /// What it waits for; `None` once it has been woken.
     key: Option<Key>,
     bitset: u32,
+    /// Where it lets itself be moved to, and there only: a lock with priority inheritance.
+    lock: Option<Key>,
+    /// Its priority as it came.
+    urgency: u8,
     next: Option<Arc<Thread>>,
+}
+
+/// A thread in a queue, as those see it who pick from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) key: Key,
+    bitset: u32,
+    /// See `FUTEX_WAIT_REQUEUE_PI`.
+    pub(super) lock: Option<Key>,
+}
+
+/// What is to become of a waiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// It stays.
+    Leave,
+    /// It goes.
+    Take,
+    /// It stays, and so do all behind it.
+    Stop,
+}
+
+impl Pick {
+    fn if_wanted(wanted: bool) -> Pick {
+        if wanted { Pick::Take } else { Pick::Leave }
+    }
 }
 
 impl Node {
@@ -80,40 +113,77 @@ impl Node {
 
 /// Locks the bucket of `key`.
 pub(super) fn lock(key: Key) -> SpinLockGuard<'static, Bucket> {
-    BUCKETS[key.bucket()].lock()
+    BUCKETS[key.hash()].lock()
 }
 
 impl Bucket {
-    /// Puts `thread` last.
-    pub(super) fn push(&mut self, thread: &Arc<Thread>, key: Key, bitset: u32) {
+    /// Puts `thread` behind all that are as urgent as it. With `lock` it may be moved there, and there only.
+    pub(super) fn push(&mut self, thread: &Arc<Thread>, key: Key, bitset: u32, lock: Option<Key>) {
+        let urgency = thread.urgency();
+        let before = self.before(urgency);
+        let behind = match &before {
+            None => self.head.replace(thread.clone()),
+            Some(before) => before.futex.0.lock().next.replace(thread.clone()),
+        };
+        if behind.is_none() {
+            self.tail = Some(thread.clone());
+        }
         *thread.futex.0.lock() = Place {
             key: Some(key),
             bitset,
-            next: None,
+            lock,
+            urgency,
+            next: behind,
         };
-        match self.tail.replace(thread.clone()) {
-            None => self.head = Some(thread.clone()),
-            Some(last) => last.futex.0.lock().next = Some(thread.clone()),
-        }
     }
 
-    /// Puts all of `other` behind what is here.
-    fn append(&mut self, mut other: Bucket) {
-        let Some(first) = other.head.take() else {
-            return;
-        };
-        match core::mem::replace(&mut self.tail, other.tail.take()) {
-            None => self.head = Some(first),
-            Some(last) => last.futex.0.lock().next = Some(first),
+    /// The one that a newcomer of this urgency stands behind.
+    fn before(&self, urgency: u8) -> Option<Arc<Thread>> {
+        let last = self.tail.clone()?;
+        if last.futex.0.lock().urgency <= urgency {
+            return Some(last);
         }
+        let mut before = None;
+        let mut here = self.head.clone();
+        while let Some(thread) = here {
+            let place = thread.futex.0.lock();
+            if place.urgency > urgency {
+                break;
+            }
+            here = place.next.clone();
+            drop(place);
+            before = Some(thread);
+        }
+        before
     }
 
-    /// Takes up to `limit` waiters that `wanted` picks out of the chain, oldest first, and gives each to `each`.
-    fn take(
+    /// Whether somebody waits for `key`.
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.first(key).is_some()
+    }
+
+    /// The first who waits for `key`.
+    pub(super) fn first(&self, key: Key) -> Option<(Arc<Thread>, Waiter)> {
+        let mut here = self.head.clone();
+        while let Some(thread) = here {
+            let place = thread.futex.0.lock();
+            if let Some(waiter) = place.waiter()
+                && waiter.key == key
+            {
+                drop(place);
+                return Some((thread, waiter));
+            }
+            here = place.next.clone();
+        }
+        None
+    }
+
+    /// Takes up to `limit` waiters that `pick` picks out of the chain, in its order, and gives each to `each`.
+    pub(super) fn take(
         &mut self,
         limit: usize,
-        wanted: impl Fn(&Thread, Key, u32) -> bool,
-        mut each: impl FnMut(Arc<Thread>),
+        mut pick: impl FnMut(&Arc<Thread>, Waiter) -> Pick,
+        mut each: impl FnMut(Arc<Thread>, Waiter),
     ) -> usize {
         let mut taken = 0;
         let mut before: Option<Arc<Thread>> = None;
@@ -122,19 +192,19 @@ impl Bucket {
             if taken == limit {
                 break;
             }
-            let (next, hit) = {
-                let mut place = thread.futex.0.lock();
-                let hit = place
-                    .key
-                    .is_some_and(|key| wanted(&thread, key, place.bitset));
-                if hit {
+            let waiter = thread.futex.0.lock().waiter();
+            // Who stands in a chain is taken out of it with the bucket locked, as it is.
+            let picked = waiter.map_or(Pick::Leave, |waiter| pick(&thread, waiter));
+            let (next, hit) = match (picked, waiter) {
+                (Pick::Stop, _) => break,
+                (Pick::Take, Some(waiter)) => {
+                    let mut place = thread.futex.0.lock();
                     place.key = None;
-                    (place.next.take(), true)
-                } else {
-                    (place.next.clone(), false)
+                    (place.next.take(), Some(waiter))
                 }
+                _ => (thread.futex.0.lock().next.clone(), None),
             };
-            if hit {
+            if let Some(waiter) = hit {
                 match &before {
                     None => self.head = next.clone(),
                     Some(before) => before.futex.0.lock().next = next.clone(),
@@ -143,7 +213,7 @@ impl Bucket {
                     self.tail = before.clone();
                 }
                 taken += 1;
-                each(thread);
+                each(thread, waiter);
             } else {
                 before = Some(thread);
             }
@@ -153,20 +223,62 @@ impl Bucket {
     }
 }
 
+impl Place {
+    fn waiter(&self) -> Option<Waiter> {
+        Some(Waiter {
+            key: self.key?,
+            bitset: self.bitset,
+            lock: self.lock,
+        })
+    }
+}
+
 /// Wakes up to `limit` threads that wait for `key` with a bit of `bitset`; gives their number.
-pub fn wake(key: Key, limit: usize, bitset: u32) -> usize {
-    lock(key).take(
+///
+/// # Errors
+/// `EINVAL` if somebody there waits for a lock with priority inheritance, or on the way to one.
+pub fn wake(key: Key, limit: usize, bitset: u32) -> Result<usize, Errno> {
+    let mut bucket = lock(key);
+    let mut mixed = false;
+    let woken = bucket.take(
         limit,
-        |_, theirs, bits| theirs == key && bits & bitset != 0,
-        |thread| thread.wake(),
-    )
+        |_, waiter| {
+            if waiter.key == key && waiter.lock.is_some() {
+                mixed = true;
+                return Pick::Stop;
+            }
+            Pick::if_wanted(waiter.key == key && waiter.bitset & bitset != 0)
+        },
+        |thread, _| thread.wake(),
+    );
+    if mixed || (woken == 0 && pi::has_waiters(key)) {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(woken)
+    }
+}
+
+/// Locks the buckets of two keys, and calls `f` with that of the first and, if it is another, that of the second.
+pub(super) fn with_two<R>(
+    one: Key,
+    two: Key,
+    f: impl FnOnce(&mut Bucket, Option<&mut Bucket>) -> R,
+) -> R {
+    let (a, b) = (one.hash(), two.hash());
+    let mut first = BUCKETS[a.min(b)].lock();
+    let mut second = (a != b).then(|| BUCKETS[a.max(b)].lock());
+    match &mut second {
+        Some(second) if a < b => f(&mut first, Some(second)),
+        Some(second) => f(second, Some(&mut first)),
+        None => f(&mut first, None),
+    }
 }
 
 /// Wakes up to `wake` threads that wait for `from`, and lets up to `move_max` others wait for `to` instead. `check` is
 /// asked first, with both buckets locked. Gives how many were woken and how many moved.
 ///
 /// # Errors
-/// What `check` says.
+/// What `check` says; `EINVAL` if somebody waits for `from` on the way to a lock with priority inheritance.
 pub fn requeue(
     from: Key,
     to: Key,
@@ -174,43 +286,33 @@ pub fn requeue(
     move_max: usize,
     check: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<(usize, usize), Errno> {
-    let (a, b) = (from.bucket(), to.bucket());
-    let mut first = BUCKETS[a.min(b)].lock();
-    let mut second = (a != b).then(|| BUCKETS[a.max(b)].lock());
-    check()?;
-    let (source, target) = match &mut second {
-        Some(second) if a < b => (&mut *first, Some(&mut **second)),
-        Some(second) => (&mut **second, Some(&mut *first)),
-        None => (&mut *first, None),
-    };
-    let woken = source.take(wake, |_, key, _| key == from, |thread| thread.wake());
-    let moved = move_waiters(source, target, from, to, move_max);
-    Ok((woken, moved))
-}
-
-/// Moves waiters from key to key. Only one chain is walked at a time, so those that move are collected in a chain first.
-fn move_waiters(
-    source: &mut Bucket,
-    target: Option<&mut Bucket>,
-    from: Key,
-    to: Key,
-    limit: usize,
-) -> usize {
-    let mut moving = Bucket::default();
-    let bits = core::cell::Cell::new(0);
-    let moved = source.take(
-        limit,
-        |_, key, bitset| {
-            let hit = key == from;
-            if hit {
-                bits.set(bitset);
+    with_two(from, to, |source, target| {
+        check()?;
+        let mut mixed = false;
+        let mut pick = |_: &Arc<Thread>, waiter: Waiter| {
+            if waiter.key == from && waiter.lock.is_some() {
+                mixed = true;
+                return Pick::Stop;
             }
-            hit
-        },
-        |thread| moving.push(&thread, to, bits.get()),
-    );
-    target.unwrap_or(source).append(moving);
-    moved
+            Pick::if_wanted(waiter.key == from)
+        };
+        let woken = source.take(wake, &mut pick, |thread, _| thread.wake());
+        // Collected in a chain first, since source and target may be one.
+        let mut moving = Bucket::default();
+        let moved = source.take(move_max, &mut pick, |thread, waiter| {
+            moving.push(&thread, to, waiter.bitset, None);
+        });
+        let target = target.unwrap_or(source);
+        moving.take(
+            moved,
+            |_, _| Pick::Take,
+            |thread, waiter| target.push(&thread, to, waiter.bitset, None),
+        );
+        if mixed || (woken + moved == 0 && pi::has_waiters(from)) {
+            return Err(Errno::EINVAL);
+        }
+        Ok((woken, moved))
+    })
 }
 
 /// Takes `thread` out of whatever queue it is in. False if it has been woken already.
@@ -221,8 +323,8 @@ pub(super) fn cancel(thread: &Arc<Thread>) -> bool {
         };
         let taken = lock(key).take(
             1,
-            |other, theirs, _| core::ptr::eq(other, Arc::as_ptr(thread)) && theirs == key,
-            |_| {},
+            |other, waiter| Pick::if_wanted(Arc::ptr_eq(other, thread) && waiter.key == key),
+            |_, _| {},
         );
         if taken == 1 {
             return true;

@@ -27,13 +27,76 @@ pub struct Wait {
     pub deadline: Option<Instant>,
 }
 
-/// Takes the thread out of its queue, also when the future is dropped.
-struct Queued<'a>(&'a Arc<Thread>);
+/// A thread in a queue: it is taken out, also when the future is dropped.
+pub(super) struct Queued<'a>(&'a Arc<Thread>);
+
+impl<'a> Queued<'a> {
+    /// Puts `thread` into the queue of its futex. With `lock` it lets itself be moved to that one's queue.
+    ///
+    /// # Errors
+    /// `EAGAIN` if the word has another value; `EFAULT`; `EINVAL`.
+    pub(super) fn new(
+        thread: &'a Arc<Thread>,
+        wait: &Wait,
+        lock: Option<Key>,
+    ) -> Result<Self, Errno> {
+        let space = thread.mm().ok_or(Errno::EFAULT)?;
+        let key = Key::new(&space, wait.addr, wait.private)?;
+        drop(space);
+        if lock == Some(key) {
+            return Err(Errno::EINVAL);
+        }
+        loop {
+            let mut queue = bucket::lock(key);
+            match uaccess::load_u32(wait.addr) {
+                Some(value) if value != wait.value => return Err(Errno::EAGAIN),
+                Some(_) => {
+                    queue.push(thread, key, wait.bitset, lock);
+                    return Ok(Self(thread));
+                }
+                None => drop(queue),
+            }
+            crate::usermem::read::<u32>(wait.addr)?;
+        }
+    }
+
+    /// Takes it out. False if somebody did so before: it was meant to be woken.
+    pub(super) fn leave(&self) -> bool {
+        bucket::cancel(self.0)
+    }
+}
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        bucket::cancel(self.0);
+        self.leave();
     }
+}
+
+/// Lets `thread` sleep until `ready`, whoever makes it so wakes the thread.
+///
+/// # Errors
+/// `ETIMEDOUT` once `deadline` has passed; `ERESTARTSYS` if a signal came first.
+pub(super) async fn until(
+    thread: &Thread,
+    deadline: Option<Instant>,
+    ready: impl Fn() -> bool,
+) -> Result<(), Errno> {
+    let woken = thread.interruptible(poll_fn(|_| match ready() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    }));
+    let Some(deadline) = deadline else {
+        return woken.await;
+    };
+    let mut woken = pin!(woken);
+    let mut timer = pin!(sleep_until(deadline));
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = woken.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        timer.as_mut().poll(cx).map(|()| Err(Errno::ETIMEDOUT))
+    })
+    .await
 }
 
 /// Waits until the futex is woken.
@@ -44,47 +107,8 @@ impl Drop for Queued<'_> {
 /// Dropping it takes the thread out of the queue. A wake-up that was for it is then lost, so only an ending thread is
 /// dropped in the middle, whose robust list wakes others.
 pub async fn wait(thread: &Arc<Thread>, wait: Wait) -> Result<(), Errno> {
-    let space = thread.mm().ok_or(Errno::EFAULT)?;
-    let key = Key::new(&space, wait.addr, wait.private)?;
-    drop(space);
-    loop {
-        let mut queue = bucket::lock(key);
-        match uaccess::load_u32(wait.addr) {
-            Some(value) if value != wait.value => return Err(Errno::EAGAIN),
-            Some(_) => {
-                queue.push(thread, key, wait.bitset);
-                break;
-            }
-            None => drop(queue),
-        }
-        crate::usermem::read::<u32>(wait.addr)?;
-    }
-    let _queued = Queued(thread);
-    let woken = thread.interruptible(poll_fn(|_| {
-        if thread.futex.is_woken() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }));
-    let outcome = match wait.deadline {
-        None => woken.await,
-        Some(deadline) => {
-            let mut woken = pin!(woken);
-            let mut timer = pin!(sleep_until(deadline));
-            poll_fn(|cx| {
-                if let Poll::Ready(outcome) = woken.as_mut().poll(cx) {
-                    return Poll::Ready(outcome);
-                }
-                timer.as_mut().poll(cx).map(|()| Err(Errno::ETIMEDOUT))
-            })
-            .await
-        }
-    };
+    let queued = Queued::new(thread, &wait, None)?;
+    let outcome = until(thread, wait.deadline, || thread.futex.is_woken()).await;
     // Whoever took it out of the queue meant to wake it, whatever else came at the same time.
-    if bucket::cancel(thread) {
-        outcome
-    } else {
-        Ok(())
-    }
+    if queued.leave() { outcome } else { Ok(()) }
 }

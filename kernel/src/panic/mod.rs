@@ -6,7 +6,7 @@
 mod backtrace;
 mod exception;
 
-pub use backtrace::Place;
+pub use backtrace::{Place, symbols};
 pub use exception::exception;
 
 use crate::arch::{self, power, smp, tsc};

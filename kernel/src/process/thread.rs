@@ -125,6 +125,8 @@ pub struct Thread {
     pub machine: Machine,
     /// Its place in a futex's queue.
     pub futex: crate::futex::Node,
+    /// What it waits for and inherits among locks with priority inheritance.
+    pub pi: crate::futex::pi::State,
     /// Processor time and events.
     pub usage: Usage,
     attributes: SharedAttributes,
@@ -215,6 +217,7 @@ impl Thread {
             signals: state.token.guard(ThreadSignals::default()),
             machine,
             futex: crate::futex::Node::default(),
+            pi: crate::futex::pi::State::default(),
             usage: Usage::default(),
             attributes: SharedAttributes::default(),
             unbroken_run_us: AtomicU64::new(0),
@@ -271,6 +274,15 @@ impl Thread {
         self.attributes.get()
     }
 
+    /// The priority in force as `stat` in proc(5) shows it, what is inherited included.
+    pub fn shown_priority(&self) -> i32 {
+        let own = self.attributes().shown_priority();
+        match self.pi.boost() {
+            None => own,
+            Some(boost) => own.min(-1 - i32::from(boost.policy().priority())),
+        }
+    }
+
     /// Takes over a parent's scheduling. Context: before the thread runs.
     pub(super) fn inherit_attributes(&self, parent: &Thread) {
         self.attributes.set(parent.attributes().forked());
@@ -289,6 +301,7 @@ impl Thread {
         if let Some(task) = self.task() {
             task.notify_owner();
         }
+        self.pi.reorder();
         Ok(())
     }
 

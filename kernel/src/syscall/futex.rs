@@ -1,10 +1,13 @@
 //! futex(2).
 
+use alloc::boxed::Box;
+
 use executor::time::Instant;
 use fs::{Errno, Result};
 
 use super::{Call, Plain, Stop, SysResult};
 use crate::arch::uaccess;
+use crate::futex::pi::Requeue;
 use crate::futex::{self, BITSET_ANY, Key, Wait};
 use crate::process::thread::Restart;
 use crate::timekeeping;
@@ -18,8 +21,14 @@ const WAKE: u32 = 1;
 const REQUEUE: u32 = 3;
 const CMP_REQUEUE: u32 = 4;
 const WAKE_OP: u32 = 5;
+const LOCK_PI: u32 = 6;
+const UNLOCK_PI: u32 = 7;
+const TRYLOCK_PI: u32 = 8;
 const WAIT_BITSET: u32 = 9;
 const WAKE_BITSET: u32 = 10;
+const WAIT_REQUEUE_PI: u32 = 11;
+const CMP_REQUEUE_PI: u32 = 12;
+const LOCK_PI2: u32 = 13;
 const PRIVATE_FLAG: u32 = 128;
 const CLOCK_REALTIME_FLAG: u32 = 256;
 
@@ -33,7 +42,8 @@ fn futex_call(call: &mut Call<'_>) -> SysResult {
     let private = op & PRIVATE_FLAG != 0;
     let (addr, count) = (call.arg(0), call.int(2));
     let command = operation(op);
-    if op & CLOCK_REALTIME_FLAG != 0 && ![WAIT, WAIT_BITSET, 11, 13].contains(&command) {
+    let with_clock = [WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2];
+    if op & CLOCK_REALTIME_FLAG != 0 && !with_clock.contains(&command) {
         return Err(Errno::ENOSYS.into());
     }
     match command {
@@ -51,10 +61,10 @@ fn futex_call(call: &mut Call<'_>) -> SysResult {
             }
             Err(Stop::Wait)
         }
-        WAKE => Ok(futex::wake(key(call, addr, private)?, at_least_one(count), BITSET_ANY) as u64),
+        WAKE => wake(key(call, addr, private)?, count, BITSET_ANY),
         WAKE_BITSET => match call.arg(5) as u32 {
             0 => Err(Errno::EINVAL.into()),
-            bits => Ok(futex::wake(key(call, addr, private)?, at_least_one(count), bits) as u64),
+            bits => wake(key(call, addr, private)?, count, bits),
         },
         REQUEUE => requeue(call, private, None),
         CMP_REQUEUE => {
@@ -62,8 +72,34 @@ fn futex_call(call: &mut Call<'_>) -> SysResult {
             requeue(call, private, Some(expected))
         }
         WAKE_OP => wake_op(call, private),
+        LOCK_PI | LOCK_PI2 => {
+            call.deadline = deadline(call.arg(3), op)?;
+            key(call, addr, private)?;
+            Err(Stop::Wait)
+        }
+        TRYLOCK_PI => {
+            futex::pi::try_lock(call.thread, key(call, addr, private)?, addr)?;
+            Ok(0)
+        }
+        UNLOCK_PI => {
+            futex::pi::unlock(call.thread, addr, || key(call, addr, private))?;
+            Ok(0)
+        }
+        WAIT_REQUEUE_PI => {
+            call.deadline = deadline(call.arg(3), op)?;
+            if addr == call.arg(4) {
+                return Err(Errno::EINVAL.into());
+            }
+            key(call, call.arg(4), private)?;
+            Err(Stop::Wait)
+        }
+        CMP_REQUEUE_PI => requeue_pi(call, private),
         _ => Err(Errno::ENOSYS.into()),
     }
+}
+
+fn wake(key: Key, count: i32, bitset: u32) -> SysResult {
+    Ok(futex::wake(key, at_least_one(count), bitset)? as u64)
 }
 
 /// As on Linux, a wake-up for fewer than one wakes one.
@@ -82,16 +118,16 @@ fn key(call: &Call<'_>, addr: u64, private: bool) -> Result<Key> {
 }
 
 /// When a wait ends, on the monotonic clock. `FUTEX_WAIT` has a relative time; the others an absolute one, on the clock
-/// that their flag says.
+/// that their flag says, but that `FUTEX_LOCK_PI` knows wall time only.
 fn deadline(at: u64, op: u32) -> Result<Option<Instant>> {
     if at == 0 {
         return Ok(None);
     }
     let ns = super::time::read_timespec(at)?;
-    let absolute = operation(op) != WAIT;
-    let ns = if !absolute {
+    let command = operation(op);
+    let ns = if command == WAIT {
         timekeeping::monotonic_ns().saturating_add(ns)
-    } else if op & CLOCK_REALTIME_FLAG != 0 {
+    } else if command == LOCK_PI || op & CLOCK_REALTIME_FLAG != 0 {
         crate::timekeeping::from_realtime(ns)
     } else {
         ns
@@ -99,13 +135,15 @@ fn deadline(at: u64, op: u32) -> Result<Option<Instant>> {
     Ok(Some(Instant::from_ns(ns)))
 }
 
-/// The waiting part of `FUTEX_WAIT` and `FUTEX_WAIT_BITSET`.
+/// The waiting part.
 pub async fn wait(call: &mut Call<'_>) -> Result<u64> {
     let op = call.arg(1) as u32;
-    let bitset = if operation(op) == WAIT {
-        BITSET_ANY
-    } else {
-        call.arg(5) as u32
+    let bitset = match operation(op) {
+        // Rare, and large.
+        LOCK_PI | LOCK_PI2 => return Box::pin(lock_pi(call)).await,
+        WAIT_REQUEUE_PI => return Box::pin(wait_requeue_pi(call)).await,
+        WAIT => BITSET_ANY,
+        _ => call.arg(5) as u32,
     };
     let wait = Wait {
         addr: call.arg(0),
@@ -129,31 +167,86 @@ pub async fn run(call: &mut Call<'_>, wait: Wait) -> Result<u64> {
     }
 }
 
+fn is_private(call: &Call<'_>) -> bool {
+    call.arg(1) as u32 & PRIVATE_FLAG != 0
+}
+
+async fn lock_pi(call: &mut Call<'_>) -> Result<u64> {
+    let addr = call.arg(0);
+    let key = key(call, addr, is_private(call))?;
+    futex::pi::lock(call.thread, key, addr, call.deadline).await?;
+    Ok(0)
+}
+
+async fn wait_requeue_pi(call: &mut Call<'_>) -> Result<u64> {
+    let addr = call.arg(4);
+    let private = is_private(call);
+    let lock = key(call, addr, private)?;
+    let wait = Wait {
+        addr: call.arg(0),
+        value: call.arg(2) as u32,
+        private,
+        bitset: BITSET_ANY,
+        deadline: call.deadline,
+    };
+    futex::pi::wait_requeue(call.thread, wait, lock, addr).await?;
+    Ok(0)
+}
+
+/// Whether the word at `addr` has the value `expected`, without a fault: for use under locks.
+fn compare(addr: u64, expected: u32) -> Result<()> {
+    match uaccess::load_u32(addr) {
+        None => Err(Errno::EFAULT),
+        Some(value) if value != expected => Err(Errno::EAGAIN),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Attempts again what met a page that is not there, as [`compare`] may, once it is there.
+fn faulting_in<T>(addr: u64, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(Errno::EFAULT) => drop(usermem::read::<u32>(addr)?),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn requeue_pi(call: &Call<'_>, private: bool) -> SysResult {
+    let (addr, wake, moved, lock) = (call.arg(0), call.int(2), call.int(3), call.arg(4));
+    if wake != 1 || moved < 0 || addr == lock {
+        return Err(Errno::EINVAL.into());
+    }
+    let what = Requeue {
+        from: key(call, addr, private)?,
+        to: key(call, lock, private)?,
+        addr: lock,
+        limit: moved as usize,
+    };
+    if what.from == what.to {
+        return Err(Errno::EINVAL.into());
+    }
+    let expected = call.arg(5) as u32;
+    // The word is looked at first, so that a fault under locks is not for good.
+    usermem::read::<u32>(addr)?;
+    let check = || compare(addr, expected);
+    Ok(futex::pi::requeue(call.thread, what, check)? as u64)
+}
+
 fn requeue(call: &Call<'_>, private: bool, expected: Option<u32>) -> SysResult {
     let (addr, wake, moved, to) = (call.arg(0), call.int(2), call.int(3), call.arg(4));
     if wake < 0 || moved < 0 {
         return Err(Errno::EINVAL.into());
     }
     let (from, to) = (key(call, addr, private)?, key(call, to, private)?);
-    loop {
-        let outcome = futex::requeue(from, to, wake as usize, moved as usize, || match expected {
+    let (woken, moved) = faulting_in(addr, || {
+        futex::requeue(from, to, wake as usize, moved as usize, || match expected {
             None => Ok(()),
-            Some(expected) => match uaccess::load_u32(addr) {
-                None => Err(Errno::EFAULT),
-                Some(value) if value != expected => Err(Errno::EAGAIN),
-                Some(_) => Ok(()),
-            },
-        });
-        match outcome {
-            // The page was missing: fault it in with nothing locked, and look again.
-            Err(Errno::EFAULT) => drop(usermem::read::<u32>(addr)?),
-            Err(e) => return Err(e.into()),
-            Ok((woken, moved)) => {
-                // `FUTEX_REQUEUE` counts as `FUTEX_CMP_REQUEUE` does: both kinds.
-                return Ok((woken + moved) as u64);
-            }
-        }
-    }
+            Some(expected) => compare(addr, expected),
+        })
+    })?;
+    // `FUTEX_REQUEUE` counts as `FUTEX_CMP_REQUEUE` does: both kinds.
+    Ok((woken + moved) as u64)
 }
 
 /// What `FUTEX_WAKE_OP` does to the second word, and asks of its old value.
@@ -228,9 +321,9 @@ fn wake_op(call: &Call<'_>, private: bool) -> SysResult {
                 .map_err(|_| Errno::EFAULT)?,
         }
     }
-    let mut woken = futex::wake(one, at_least_one(call.int(2)), BITSET_ANY);
+    let mut woken = futex::wake(one, at_least_one(call.int(2)), BITSET_ANY)?;
     if op.holds(old) {
-        woken += futex::wake(two, at_least_one(call.int(3)), BITSET_ANY);
+        woken += futex::wake(two, at_least_one(call.int(3)), BITSET_ANY)?;
     }
     Ok(woken as u64)
 }

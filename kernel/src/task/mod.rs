@@ -12,6 +12,8 @@
 pub mod deadline;
 #[cfg(feature = "ktest")]
 mod ktests;
+#[cfg(feature = "ktest")]
+mod latency_ktests;
 pub mod load;
 #[cfg(feature = "ktest")]
 mod lock_ktests;
@@ -92,19 +94,20 @@ pub fn run() -> ! {
 /// # Context
 /// The CPU's loop, outside any poll: it stays on its CPU.
 fn idle() {
-    x86_64::instructions::interrupts::disable();
+    cpu::irq_disable();
     let tasks = this();
     if tasks.executor.prepare_idle() {
         place::pull();
         percpu::this().idle.store(true, Ordering::Relaxed);
         load::idle_begins();
+        cpu::irqs_resume();
         // Back to back, so that an interrupt after the look at the queues ends the halt (rule 6).
         x86_64::instructions::interrupts::enable_and_hlt();
         percpu::this().idle.store(false, Ordering::Relaxed);
         tasks.executor.end_idle();
         load::idle_ends();
     } else {
-        x86_64::instructions::interrupts::enable();
+        cpu::irq_enable();
     }
 }
 

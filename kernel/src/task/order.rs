@@ -130,6 +130,12 @@ impl Order {
     }
 }
 
+/// Takes over the thread's attributes, and what it inherits.
+fn bring_up_to_date(node: &mut Node<Runnable<Order>>, thread: &Thread) {
+    node.set_policy(thread.sched_policy());
+    node.set_boost(thread.pi.boost());
+}
+
 /// Counts an event of a thread that is on this CPU. Nobody else writes, so load and store need not be one step.
 #[inline(always)]
 fn count(events: &AtomicU64) {
@@ -242,12 +248,13 @@ impl Policy for Order {
         let elsewhere =
             place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id());
         if let Some(node) = task.entity_mut().0.as_deref_mut() {
-            let (old, new) = (node.policy(), thread.sched_policy());
+            let old = node.policy();
+            bring_up_to_date(node, thread);
+            let new = node.policy();
             if old.is_deadline() && (elsewhere.is_some() || !new.is_deadline()) {
                 let now = Instant::now().as_ns();
                 self.queue.deadline_mut().forget(node, now);
             }
-            node.set_policy(new);
             // Among its new equals it is placed anew; a nice level counts from where it is.
             let same = old == new || (old.is_fair() && new.is_fair());
             let lowered = new.priority() < old.priority();
@@ -260,9 +267,8 @@ impl Policy for Order {
         let Some(thread) = Thread::of_tag(current.tag()) else {
             return;
         };
-        let new = thread.sched_policy();
         self.queue
-            .change_current(|node| node.set_policy(new), now.as_ns());
+            .change_current(|node| bring_up_to_date(node, thread), now.as_ns());
     }
 
     fn is_empty(&self) -> bool {

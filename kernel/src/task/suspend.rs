@@ -75,7 +75,7 @@ pub fn set_mode(mode: Mode) {
     MODE.store(mode as u8, Ordering::Relaxed);
 }
 
-/// Takes `preempt=` and fills the pool of stacks.
+/// Takes `preempt=` and `latency=`, and fills the pool of stacks.
 ///
 /// # Context
 /// Boot, in the first task.
@@ -93,6 +93,11 @@ pub fn init() {
     };
     set_mode(mode);
     log::info!("preempt: {}", mode.name());
+    if crate::boot::info().cmdline().value("latency") == Some("on")
+        && let Err(error) = crate::arch::sites::set_telling(true)
+    {
+        log::warn!("latency: {error}");
+    }
 }
 
 /// The mode without `preempt=`.
@@ -149,9 +154,9 @@ pub(super) fn asked() {
 
 fn leave() {
     // Masked by hand: a guard would look whether another task is to run as it is dropped, and so on.
-    x86_64::instructions::interrupts::disable();
+    cpu::irq_disable();
     suspend::suspend(&Cpus);
-    x86_64::instructions::interrupts::enable();
+    cpu::irq_enable();
 }
 
 /// Goes over to a stack of the pool and runs the loop there for ever.
@@ -176,7 +181,7 @@ fn fresh(bottom: usize) -> *mut () {
 
 /// The first function on every stack: the loop of whatever CPU it is on.
 extern "C" fn enter() -> ! {
-    suspend::run(&Cpus, x86_64::instructions::interrupts::enable, super::idle)
+    suspend::run(&Cpus, cpu::irq_enable, super::idle)
 }
 
 fn into_known(stack: KernelStack) -> Stack {

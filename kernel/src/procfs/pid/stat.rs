@@ -114,13 +114,17 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         .filter(|_| may_look)
         .map(|space| space.layout())
         .unwrap_or_default();
-    let (attributes, forked, cpu) = match &subject.thread {
+    let (attributes, priority, forked, cpu) = match &subject.thread {
         Some(thread) => (
             thread.attributes(),
+            thread.shown_priority(),
             thread.bits() & STATE_FORKED != 0,
             thread.task().map_or(0, |task| task.cpu()),
         ),
-        None => (Attributes::default(), false, 0),
+        None => {
+            let usual = Attributes::default();
+            (usual, usual.shown_priority(), false, 0)
+        }
     };
     let flags = PF_RANDOMIZE
         | if forked { PF_FORKNOEXEC } else { 0 }
@@ -162,7 +166,7 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         ticks(children.user_ns),
         ticks(children.system_ns)
     );
-    let (priority, nice) = (attributes.shown_priority(), attributes.nice);
+    let nice = attributes.nice;
     put!(out, "{priority} {nice} {threads} 0 ");
     put!(
         out,
@@ -188,10 +192,10 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         old(sets.ignored),
         old(sets.caught)
     );
-    let (priority, policy) = (attributes.priority, attributes.kind as u8);
+    let (rt_priority, policy) = (attributes.priority, attributes.kind as u8);
     put!(
         out,
-        "0 0 0 {} {cpu} {priority} {policy} ",
+        "0 0 0 {} {cpu} {rt_priority} {policy} ",
         relations.exit_signal
     );
     put!(out, "0 0 0 ");
@@ -268,7 +272,7 @@ pub(super) fn sched(subject: &Subject, out: &mut Out) -> Result<()> {
         ),
         ("policy", attributes.kind as u64),
         // From 0 for the first real-time priority; that of nice 0 is 120.
-        ("prio", (attributes.shown_priority() + 100) as u64),
+        ("prio", (thread.shown_priority() + 100) as u64),
     ] {
         put!(out, "{name:<45}:{value:21}\n");
     }

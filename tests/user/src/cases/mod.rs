@@ -5,6 +5,7 @@ mod core;
 mod deadline;
 mod exec;
 mod files;
+mod futex_pi;
 mod hostile;
 mod interrupts;
 mod memory;
@@ -73,6 +74,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("deadline", deadline::CASES),
         ("exec", exec::CASES),
         ("files", files::CASES),
+        ("futex_pi", futex_pi::CASES),
         ("hostile", hostile::CASES),
         ("interrupts", interrupts::CASES),
         ("memory", memory::CASES),
