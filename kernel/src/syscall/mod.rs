@@ -6,17 +6,24 @@
 //!
 //! The areas list their calls in tables of their own (`CALLS`); they are merged at compile time.
 
+pub mod attr;
+pub mod clone;
+pub mod cwd;
 pub mod epoll;
 pub mod event;
+pub mod exec;
 pub mod fcntl;
 pub mod fd;
 pub mod futex;
 pub mod ids;
 pub mod ioprio;
+pub mod limit;
 pub mod lock;
 pub mod log;
 pub mod mm;
 pub mod mount;
+pub mod names;
+pub mod open;
 pub mod path;
 pub mod peek;
 pub mod pidfd;
@@ -24,6 +31,7 @@ pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod ptrace;
+pub mod reap;
 pub mod rw;
 pub mod sched;
 pub mod seccomp;
@@ -34,9 +42,12 @@ pub mod socket;
 pub mod splice;
 pub mod stat;
 pub mod sysinfo;
+pub mod thread;
 pub mod time;
 pub mod timer;
 pub mod transfer;
+pub mod usage;
+pub mod utime;
 pub mod wait;
 pub mod watched;
 
@@ -153,23 +164,30 @@ const fn merge(areas: &[&[(u16, Plain)]]) -> [Plain; NUMBERS] {
 }
 
 static TABLE: [Plain; NUMBERS] = merge(&[
+    attr::CALLS,
+    clone::CALLS,
+    cwd::CALLS,
     epoll::CALLS,
     event::CALLS,
+    exec::CALLS,
     fd::CALLS,
     futex::CALLS,
     ids::CALLS,
     ioprio::CALLS,
+    limit::CALLS,
     lock::CALLS,
     log::CALLS,
     mm::CALLS,
     mount::CALLS,
-    path::CALLS,
+    names::CALLS,
+    open::CALLS,
     peek::CALLS,
     pidfd::CALLS,
     pipe::CALLS,
     poll::CALLS,
     process::CALLS,
     ptrace::CALLS,
+    reap::CALLS,
     rw::CALLS,
     sched::CALLS,
     seccomp::CALLS,
@@ -179,9 +197,12 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     splice::CALLS,
     stat::CALLS,
     sysinfo::CALLS,
+    thread::CALLS,
     time::CALLS,
     timer::CALLS,
     transfer::CALLS,
+    usage::CALLS,
+    utime::CALLS,
 ]);
 
 /// How often each missing call was asked for.

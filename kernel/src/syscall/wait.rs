@@ -11,7 +11,8 @@ use fs::poll::{PollTable, Waiters};
 use fs::{Errno, PollEvents, Result};
 
 use super::{
-    Call, Stop, attempt, epoll, futex, lock, poll, process, signal, slow, socket, sysinfo, time,
+    Call, Stop, attempt, clone, epoll, exec, futex, lock, poll, reap, signal, slow, socket,
+    sysinfo, time,
 };
 
 /// Brings a call to its end that a plain attempt left with `stop`.
@@ -40,18 +41,18 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         35 => time::nanosleep_wait(call).await,
         34 | 130 => signal::suspend(call).await,
         42 | 44 | 46 | 307 => socket::wait(call).await,
-        56 | 57 | 58 | 435 => process::vfork_wait(call).await,
-        59 | 322 => alloc::boxed::Box::pin(process::exec(call)).await,
-        61 => process::wait4_wait(call).await,
-        72 | 73 => alloc::boxed::Box::pin(lock::wait(call)).await,
+        56 | 57 | 58 | 435 => clone::vfork_wait(call).await,
+        59 | 322 => Box::pin(exec::wait(call)).await,
+        61 => reap::wait4_wait(call).await,
+        72 | 73 => Box::pin(lock::wait(call)).await,
         103 => super::log::read_wait(call).await,
         128 => signal::timedwait(call).await,
-        169 => alloc::boxed::Box::pin(sysinfo::reboot_wait(call)).await,
+        169 => Box::pin(sysinfo::reboot_wait(call)).await,
         202 => futex::wait(call).await,
         219 => time::restart(call).await,
         230 => time::clock_nanosleep_wait(call).await,
         232 => epoll::wait(call).await,
-        247 => process::waitid_wait(call).await,
+        247 => reap::waitid_wait(call).await,
         270 => poll::pselect_wait(call).await,
         271 => poll::ppoll_wait(call).await,
         281 | 441 => epoll::pwait(call).await,
