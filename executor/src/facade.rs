@@ -1,6 +1,6 @@
 //! The one place that says whether atomics and cells are the machine's or the model checker's.
 //!
-//! Under `--cfg loom` everything lock-free in this crate runs on `loom`'s types, so that `tests/loom.rs` can try every
+//! Under `--cfg loom` everything lock-free in this crate runs on `loom`'s types, so that `tests/loom` can try every
 //! interleaving. `loom`'s constructors are not `const`: [`const_fn!`] hides that difference.
 
 /// Declares a function that is `const`, save under `loom`.
