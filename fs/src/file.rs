@@ -75,6 +75,21 @@ const MODE_MOUNT_WRITER: u32 = 64;
 /// Counts as a writer of its inode.
 const MODE_INODE_WRITER: u32 = 128;
 
+/// What moving bytes in one direction asks of a file, and what its watchers are told.
+struct Way {
+    mode: u32,
+    event: NotifyEvents,
+}
+
+const READ: Way = Way {
+    mode: MODE_READ,
+    event: NotifyEvents::ACCESS,
+};
+const WRITE: Way = Way {
+    mode: MODE_WRITE,
+    event: NotifyEvents::MODIFY,
+};
+
 /// Tells how a file treats its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positioning {
@@ -262,40 +277,16 @@ impl File {
     /// `EBADF` if it is not open for reading, `EAGAIN` if there is nothing yet, and the operation's own.
     #[inline]
     pub fn read(&self, buf: &mut dyn Sink) -> Result<usize> {
-        let result = self.read_here(buf);
-        self.tell(&result, NotifyEvents::ACCESS);
-        result
-    }
-
-    fn read_here(&self, buf: &mut dyn Sink) -> Result<usize> {
-        if !self.readable() {
-            return Err(Errno::EBADF);
-        }
-        if self.mode & MODE_STREAM != 0 {
-            return self.ops.read(self, &mut 0, buf);
-        }
         let want = buf.remaining();
-        if want <= CHUNK {
-            return self.ops.read(self, &mut self.pos.lock(), buf);
-        }
-        let mut done = 0;
-        loop {
-            let chunk = CHUNK.min(want - done);
-            let result = self.ops.read(
-                self,
-                &mut self.pos.lock(),
-                &mut LimitedSink::new(buf, chunk),
-            );
-            match result {
-                Ok(moved) => done += moved,
-                Err(_) if done > 0 => return Ok(done),
-                Err(error) => return Err(error),
-            }
-            if result != Ok(chunk) || done == want {
-                return Ok(done);
-            }
-            executor::cpu::point();
-        }
+        self.moved(READ, || {
+            self.at_position(want, |pos, most| {
+                if most == want {
+                    self.ops.read(self, pos, buf)
+                } else {
+                    self.ops.read(self, pos, &mut LimitedSink::new(buf, most))
+                }
+            })
+        })
     }
 
     /// Writes at the file's position, or at its end with `O_APPEND`.
@@ -304,30 +295,65 @@ impl File {
     /// `EBADF` if it is not open for writing, `EAGAIN` if there is no room yet, and the operation's own.
     #[inline]
     pub fn write(&self, buf: &mut dyn Source) -> Result<usize> {
-        let result = self.write_here(buf);
-        self.tell(&result, NotifyEvents::MODIFY);
+        let want = buf.remaining();
+        self.moved(WRITE, || {
+            self.at_position(want, |pos, most| {
+                if most == want {
+                    self.ops.write(self, pos, buf)
+                } else {
+                    let buf = &mut LimitedSource::new(buf, most);
+                    self.ops.write(self, pos, buf)
+                }
+            })
+        })
+    }
+
+    /// Reads at `pos` and leaves the file's position alone.
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, else as [`read`](File::read).
+    pub fn pread(&self, mut pos: u64, buf: &mut dyn Sink) -> Result<usize> {
+        self.check_seekable()?;
+        self.moved(READ, || self.ops.read(self, &mut pos, buf))
+    }
+
+    /// Writes at `pos` (at the end with `O_APPEND`, as Linux does) and leaves the file's position alone.
+    ///
+    /// # Errors
+    /// `ESPIPE` for a stream, else as [`write`](File::write).
+    pub fn pwrite(&self, mut pos: u64, buf: &mut dyn Source) -> Result<usize> {
+        self.check_seekable()?;
+        self.moved(WRITE, || self.ops.write(self, &mut pos, buf))
+    }
+
+    /// Makes `attempt` to move bytes, if the file is open for that, and tells who watches it.
+    #[inline(always)]
+    fn moved(&self, way: Way, attempt: impl FnOnce() -> Result<usize>) -> Result<usize> {
+        if self.mode & way.mode == 0 {
+            return Err(Errno::EBADF);
+        }
+        let result = attempt();
+        self.tell(&result, way.event);
         result
     }
 
-    fn write_here(&self, buf: &mut dyn Source) -> Result<usize> {
-        if !self.writable() {
-            return Err(Errno::EBADF);
-        }
+    /// Moves `want` bytes at the file's position by calls of `step`, which is told how many of them it may move.
+    #[inline(always)]
+    fn at_position(
+        &self,
+        want: usize,
+        mut step: impl FnMut(&mut u64, usize) -> Result<usize>,
+    ) -> Result<usize> {
         if self.mode & MODE_STREAM != 0 {
-            return self.ops.write(self, &mut 0, buf);
+            return step(&mut 0, want);
         }
-        let want = buf.remaining();
         if want <= CHUNK {
-            return self.ops.write(self, &mut self.pos.lock(), buf);
+            return step(&mut self.pos.lock(), want);
         }
         let mut done = 0;
         loop {
             let chunk = CHUNK.min(want - done);
-            let result = self.ops.write(
-                self,
-                &mut self.pos.lock(),
-                &mut LimitedSource::new(buf, chunk),
-            );
+            let result = step(&mut self.pos.lock(), chunk);
             match result {
                 Ok(moved) => done += moved,
                 Err(_) if done > 0 => return Ok(done),
@@ -340,36 +366,13 @@ impl File {
         }
     }
 
-    /// Reads at `pos` and leaves the file's position alone.
-    ///
-    /// # Errors
-    /// `ESPIPE` for a stream, else as [`read`](File::read).
-    pub fn pread(&self, mut pos: u64, buf: &mut dyn Sink) -> Result<usize> {
+    #[inline]
+    fn check_seekable(&self) -> Result<()> {
         if self.mode & MODE_NOSEEK != 0 {
-            return Err(Errno::ESPIPE);
+            Err(Errno::ESPIPE)
+        } else {
+            Ok(())
         }
-        if !self.readable() {
-            return Err(Errno::EBADF);
-        }
-        let result = self.ops.read(self, &mut pos, buf);
-        self.tell(&result, NotifyEvents::ACCESS);
-        result
-    }
-
-    /// Writes at `pos` (at the end with `O_APPEND`, as Linux does) and leaves the file's position alone.
-    ///
-    /// # Errors
-    /// `ESPIPE` for a stream, else as [`write`](File::write).
-    pub fn pwrite(&self, mut pos: u64, buf: &mut dyn Source) -> Result<usize> {
-        if self.mode & MODE_NOSEEK != 0 {
-            return Err(Errno::ESPIPE);
-        }
-        if !self.writable() {
-            return Err(Errno::EBADF);
-        }
-        let result = self.ops.write(self, &mut pos, buf);
-        self.tell(&result, NotifyEvents::MODIFY);
-        result
     }
 
     /// Tells watchers of bytes that were moved.
@@ -385,9 +388,7 @@ impl File {
     /// # Errors
     /// `ESPIPE` for a stream, `EINVAL` below zero, `EOVERFLOW`, `ENXIO` for data or hole past the end.
     pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64> {
-        if self.mode & MODE_NOSEEK != 0 {
-            return Err(Errno::ESPIPE);
-        }
+        self.check_seekable()?;
         let mut pos = self.pos.lock();
         *pos = self.ops.seek(self, *pos, offset, whence)?;
         Ok(*pos)
