@@ -6,8 +6,10 @@
 
 use core::arch::naked_asm;
 
-/// Words of [`switch`]'s frame: six registers and the address to go on at.
-const FRAME: usize = 7;
+use super::regs::{KEPT, pop_kept, push_kept};
+
+/// Words of [`switch`]'s frame: the registers that it keeps and the address to go on at.
+const FRAME: usize = KEPT + 1;
 
 /// Stores the callee-saved registers on this stack and its pointer in `*from`, and goes on at `to`.
 ///
@@ -17,20 +19,10 @@ const FRAME: usize = 7;
 #[unsafe(naked)]
 pub unsafe extern "C" fn switch(from: *mut *mut (), to: *mut ()) {
     naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_kept!(),
         "mov [rdi], rsp",
         "mov rsp, rsi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
+        pop_kept!(),
         "ret",
     )
 }
@@ -41,16 +33,7 @@ pub unsafe extern "C" fn switch(from: *mut *mut (), to: *mut ()) {
 /// As [`switch`]; nobody comes back to this stack.
 #[unsafe(naked)]
 pub unsafe extern "C" fn leave(to: *mut ()) -> ! {
-    naked_asm!(
-        "mov rsp, rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-    )
+    naked_asm!("mov rsp, rdi", pop_kept!(), "ret",)
 }
 
 /// Makes a stack that ends at `top` go on in `entry` when it is switched to.

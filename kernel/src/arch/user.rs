@@ -20,7 +20,7 @@ use x86_64::registers::model_specific::{LStar, SFMask};
 use x86_64::registers::rflags::RFlags;
 
 use super::percpu::PerCpu;
-use super::regs::push_regs;
+use super::regs::{pop_kept, push_kept, push_regs};
 use super::selectors::{KERNEL_CS, USER_CS, USER_DS, USER32_CS};
 
 /// What [`UserRegs::vector`] says after a system call; real vectors are below 256.
@@ -115,12 +115,7 @@ pub(super) const RSP0: usize = offset_of!(PerCpu, tss) + 4;
 #[unsafe(naked)]
 pub unsafe extern "C" fn enter_user(regs: *mut UserRegs) {
     naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_kept!(),
         "mov gs:[{kernel_rsp}], rsp",
         "lea rax, [rdi + {size}]",
         "mov gs:[{rsp0}], rax",
@@ -194,12 +189,7 @@ unsafe extern "C" fn syscall_entry() {
 pub(super) unsafe extern "C" fn back_to_kernel() {
     naked_asm!(
         "mov rsp, gs:[{kernel_rsp}]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
+        pop_kept!(),
         "ret",
         kernel_rsp = const offset_of!(PerCpu, kernel_rsp),
     )
