@@ -203,6 +203,15 @@ impl Function {
         Ok(Region::new(io))
     }
 
+    /// Whether it answers at its blocks of registers.
+    ///
+    /// # Context
+    /// Task.
+    pub fn is_decoding(&self) -> bool {
+        let command = Command::from_bits_retain(self.config.read(offset::COMMAND));
+        command.intersects(Command::PORTS | Command::MEMORY)
+    }
+
     /// Lets it read and write memory and send messages, or no longer: what it does then is nobody's buffer any more.
     pub fn set_bus_master(&self, on: bool) {
         self.change_command(Command::BUS_MASTER, on);

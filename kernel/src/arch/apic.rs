@@ -263,6 +263,15 @@ pub fn calibrated(clocks: u32, ns: u64) {
     init_cpu();
 }
 
+/// The name of the timer as a clock event device, as Linux has it.
+pub fn timer_name() -> &'static str {
+    if TSC_DEADLINE.load(Ordering::Relaxed) {
+        "lapic-deadline"
+    } else {
+        "lapic"
+    }
+}
+
 /// Makes the timer interrupt this CPU in `delta_ns` nanoseconds, once, instead of when it was to.
 ///
 /// A delay that the timer cannot count is cut to what it can: an interrupt that comes early finds nothing due.

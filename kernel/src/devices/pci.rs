@@ -29,7 +29,7 @@ use crate::arch::line;
 use crate::arch::msi::{self, Msi, Slot};
 use crate::boot::acpi::{self, PciConfigSpace};
 use crate::irq::{Flags, Irq, Request};
-use crate::pseudofs::{Out, Special, put};
+use crate::pseudofs::{Out, Special, Text, put};
 use crate::sysfs;
 
 const CONFIG_ADDRESS: u16 = 0xcf8;
@@ -303,7 +303,7 @@ fn show(device: &Arc<PciDevice>) {
         irq = device.config().read::<u8>(offset::INTERRUPT_LINE);
     }
     tree.constant(&format!("{path}/irq"), format!("{irq}\n"));
-    tree.constant(&format!("{path}/enable"), "1\n");
+    tree.view(&format!("{path}/enable"), Enabled(device.clone()));
     let whole = device.capability(capability_id::EXPRESS).is_some();
     let len = if whole {
         device.config().len()
@@ -327,6 +327,17 @@ fn show(device: &Arc<PciDevice>) {
         .detach();
         Ok(())
     });
+}
+
+/// The file `enable`: whether a driver has made the function answer. What the firmware left on does not count.
+struct Enabled(Arc<PciDevice>);
+
+impl Text for Enabled {
+    fn show(&self, out: &mut Out) -> Result<()> {
+        let enabled = self.0.driver().is_some() && self.0.is_decoding();
+        put!(out, "{}\n", u8::from(enabled));
+        Ok(())
+    }
 }
 
 /// The file `config`: a function's configuration space.

@@ -7,7 +7,7 @@ use alloc::format;
 use fs::{Credentials, Errno, Result};
 
 use super::tree::Tree;
-use crate::arch::{clock, smp};
+use crate::arch::{apic, clock, smp};
 use crate::pseudofs::{Out, Setting, put};
 use crate::rtc;
 
@@ -24,8 +24,8 @@ pub(super) fn add(tree: &Tree) {
     };
     tree.setting(&format!("{SOURCES}/current_clocksource"), current);
     for cpu in 0..smp::cpu_count() {
-        let name = "lapic\n";
-        tree.constant(&format!("{EVENTS}/clockevent{cpu}/current_device"), name);
+        let path = format!("{EVENTS}/clockevent{cpu}/current_device");
+        tree.constant(&path, format!("{}\n", apic::timer_name()));
     }
 }
 

@@ -121,7 +121,12 @@ impl Tree {
 
     /// Adds an attribute that `show` writes.
     pub fn text(&self, path: &str, show: Show) {
-        self.leaf(path, Node::Text(Arc::new(Shown(show))), TEXT_MODE);
+        self.view(path, Shown(show));
+    }
+
+    /// Adds an attribute that `text` writes, and nobody changes.
+    pub fn view(&self, path: &str, text: impl Text) {
+        self.leaf(path, Node::Text(Arc::new(text)), TEXT_MODE);
     }
 
     /// Adds an attribute that `text` writes and takes.
@@ -131,7 +136,7 @@ impl Tree {
 
     /// Adds an attribute whose text does not change.
     pub fn constant(&self, path: &str, text: impl Into<String>) {
-        self.leaf(path, Node::Text(Arc::new(Constant(text.into()))), TEXT_MODE);
+        self.view(path, Constant(text.into()));
     }
 
     /// Adds an attribute that is only written, without its newline, and then does something.
