@@ -48,11 +48,51 @@ impl Key {
 
 const BUCKET_BITS: u32 = 8;
 
-/// Threads that wait for keys of one hash, the most urgent first and the oldest among equals: a chain through their nodes.
+/// Who stands in a queue.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// A thread that waits for one futex.
+    Thread(Arc<Thread>),
+    /// One of several futexes that a thread waits for.
+    Item(Arc<Item>),
+}
+
+/// A futex among several that a thread waits for.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) thread: Arc<Thread>,
+    pub(super) node: Node,
+}
+
+impl Link {
+    pub(super) fn thread(&self) -> &Arc<Thread> {
+        match self {
+            Link::Thread(thread) => thread,
+            Link::Item(item) => &item.thread,
+        }
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        match self {
+            Link::Thread(thread) => &thread.futex,
+            Link::Item(item) => &item.node,
+        }
+    }
+
+    fn is(&self, other: &Link) -> bool {
+        core::ptr::eq(self.node(), other.node())
+    }
+
+    fn place(&self) -> SpinLockGuard<'_, Place> {
+        self.node().0.lock()
+    }
+}
+
+/// Who waits for keys of one hash, the most urgent first and the oldest among equals: a chain through their nodes.
 #[derive(Default)]
 pub(super) struct Bucket {
-    head: Option<Arc<Thread>>,
-    tail: Option<Arc<Thread>>,
+    head: Option<Link>,
+    tail: Option<Link>,
 }
 
 static BUCKETS: [SpinLock<Bucket>; 1 << BUCKET_BITS] = [const {
@@ -62,7 +102,7 @@ static BUCKETS: [SpinLock<Bucket>; 1 << BUCKET_BITS] = [const {
     })
 }; 1 << BUCKET_BITS];
 
-/// A thread's place in a queue.
+/// A place in a queue.
 #[derive(Debug, Default)]
 pub struct Node(SpinLock<Place>);
 
@@ -75,7 +115,7 @@ struct Place {
     lock: Option<Key>,
     /// Its priority as it came.
     urgency: u8,
-    next: Option<Arc<Thread>>,
+    next: Option<Link>,
 }
 
 /// A thread in a queue, as those see it who pick from it.
@@ -117,18 +157,18 @@ pub(super) fn lock(key: Key) -> SpinLockGuard<'static, Bucket> {
 }
 
 impl Bucket {
-    /// Puts `thread` behind all that are as urgent as it. With `lock` it may be moved there, and there only.
-    pub(super) fn push(&mut self, thread: &Arc<Thread>, key: Key, bitset: u32, lock: Option<Key>) {
-        let urgency = thread.urgency();
+    /// Puts `link` behind all that are as urgent as it. With `lock` it may be moved there, and there only.
+    pub(super) fn push(&mut self, link: &Link, key: Key, bitset: u32, lock: Option<Key>) {
+        let urgency = link.thread().urgency();
         let before = self.before(urgency);
         let behind = match &before {
-            None => self.head.replace(thread.clone()),
-            Some(before) => before.futex.0.lock().next.replace(thread.clone()),
+            None => self.head.replace(link.clone()),
+            Some(before) => before.place().next.replace(link.clone()),
         };
         if behind.is_none() {
-            self.tail = Some(thread.clone());
+            self.tail = Some(link.clone());
         }
-        *thread.futex.0.lock() = Place {
+        *link.place() = Place {
             key: Some(key),
             bitset,
             lock,
@@ -138,21 +178,21 @@ impl Bucket {
     }
 
     /// The one that a newcomer of this urgency stands behind.
-    fn before(&self, urgency: u8) -> Option<Arc<Thread>> {
+    fn before(&self, urgency: u8) -> Option<Link> {
         let last = self.tail.clone()?;
-        if last.futex.0.lock().urgency <= urgency {
+        if last.place().urgency <= urgency {
             return Some(last);
         }
         let mut before = None;
         let mut here = self.head.clone();
-        while let Some(thread) = here {
-            let place = thread.futex.0.lock();
+        while let Some(link) = here {
+            let place = link.place();
             if place.urgency > urgency {
                 break;
             }
             here = place.next.clone();
             drop(place);
-            before = Some(thread);
+            before = Some(link);
         }
         before
     }
@@ -163,15 +203,15 @@ impl Bucket {
     }
 
     /// The first who waits for `key`.
-    pub(super) fn first(&self, key: Key) -> Option<(Arc<Thread>, Waiter)> {
+    pub(super) fn first(&self, key: Key) -> Option<(Link, Waiter)> {
         let mut here = self.head.clone();
-        while let Some(thread) = here {
-            let place = thread.futex.0.lock();
+        while let Some(link) = here {
+            let place = link.place();
             if let Some(waiter) = place.waiter()
                 && waiter.key == key
             {
                 drop(place);
-                return Some((thread, waiter));
+                return Some((link, waiter));
             }
             here = place.next.clone();
         }
@@ -182,40 +222,40 @@ impl Bucket {
     pub(super) fn take(
         &mut self,
         limit: usize,
-        mut pick: impl FnMut(&Arc<Thread>, Waiter) -> Pick,
-        mut each: impl FnMut(Arc<Thread>, Waiter),
+        mut pick: impl FnMut(&Link, Waiter) -> Pick,
+        mut each: impl FnMut(Link, Waiter),
     ) -> usize {
         let mut taken = 0;
-        let mut before: Option<Arc<Thread>> = None;
+        let mut before: Option<Link> = None;
         let mut here = self.head.clone();
-        while let Some(thread) = here {
+        while let Some(link) = here {
             if taken == limit {
                 break;
             }
-            let waiter = thread.futex.0.lock().waiter();
+            let waiter = link.place().waiter();
             // Who stands in a chain is taken out of it with the bucket locked, as it is.
-            let picked = waiter.map_or(Pick::Leave, |waiter| pick(&thread, waiter));
+            let picked = waiter.map_or(Pick::Leave, |waiter| pick(&link, waiter));
             let (next, hit) = match (picked, waiter) {
                 (Pick::Stop, _) => break,
                 (Pick::Take, Some(waiter)) => {
-                    let mut place = thread.futex.0.lock();
+                    let mut place = link.place();
                     place.key = None;
                     (place.next.take(), Some(waiter))
                 }
-                _ => (thread.futex.0.lock().next.clone(), None),
+                _ => (link.place().next.clone(), None),
             };
             if let Some(waiter) = hit {
                 match &before {
                     None => self.head = next.clone(),
-                    Some(before) => before.futex.0.lock().next = next.clone(),
+                    Some(before) => before.place().next = next.clone(),
                 }
                 if next.is_none() {
                     self.tail = before.clone();
                 }
                 taken += 1;
-                each(thread, waiter);
+                each(link, waiter);
             } else {
-                before = Some(thread);
+                before = Some(link);
             }
             here = next;
         }
@@ -249,7 +289,7 @@ pub fn wake(key: Key, limit: usize, bitset: u32) -> Result<usize, Errno> {
             }
             Pick::if_wanted(waiter.key == key && waiter.bitset & bitset != 0)
         },
-        |thread, _| thread.wake(),
+        |link, _| link.thread().wake(),
     );
     if mixed || (woken == 0 && pi::has_waiters(key)) {
         Err(Errno::EINVAL)
@@ -289,24 +329,24 @@ pub fn requeue(
     with_two(from, to, |source, target| {
         check()?;
         let mut mixed = false;
-        let mut pick = |_: &Arc<Thread>, waiter: Waiter| {
+        let mut pick = |_: &Link, waiter: Waiter| {
             if waiter.key == from && waiter.lock.is_some() {
                 mixed = true;
                 return Pick::Stop;
             }
             Pick::if_wanted(waiter.key == from)
         };
-        let woken = source.take(wake, &mut pick, |thread, _| thread.wake());
+        let woken = source.take(wake, &mut pick, |link, _| link.thread().wake());
         // Collected in a chain first, since source and target may be one.
         let mut moving = Bucket::default();
-        let moved = source.take(move_max, &mut pick, |thread, waiter| {
-            moving.push(&thread, to, waiter.bitset, None);
+        let moved = source.take(move_max, &mut pick, |link, waiter| {
+            moving.push(&link, to, waiter.bitset, None);
         });
         let target = target.unwrap_or(source);
         moving.take(
             moved,
             |_, _| Pick::Take,
-            |thread, waiter| target.push(&thread, to, waiter.bitset, None),
+            |link, waiter| target.push(&link, to, waiter.bitset, None),
         );
         if mixed || (woken + moved == 0 && pi::has_waiters(from)) {
             return Err(Errno::EINVAL);
@@ -315,15 +355,15 @@ pub fn requeue(
     })
 }
 
-/// Takes `thread` out of whatever queue it is in. False if it has been woken already.
-pub(super) fn cancel(thread: &Arc<Thread>) -> bool {
+/// Takes `link` out of whatever queue it is in. False if it has been woken already.
+pub(super) fn cancel(link: &Link) -> bool {
     loop {
-        let Some(key) = thread.futex.0.lock().key else {
+        let Some(key) = link.place().key else {
             return false;
         };
         let taken = lock(key).take(
             1,
-            |other, waiter| Pick::if_wanted(Arc::ptr_eq(other, thread) && waiter.key == key),
+            |other, waiter| Pick::if_wanted(other.is(link) && waiter.key == key),
             |_, _| {},
         );
         if taken == 1 {

@@ -8,7 +8,7 @@ use core::task::Poll;
 use executor::time::{Instant, sleep_until};
 use fs::Errno;
 
-use super::bucket::{self, Key};
+use super::bucket::{self, Key, Link};
 use crate::arch::uaccess;
 use crate::process::Thread;
 
@@ -27,46 +27,72 @@ pub struct Wait {
     pub deadline: Option<Instant>,
 }
 
-/// A thread in a queue: it is taken out, also when the future is dropped.
-pub(super) struct Queued<'a>(&'a Arc<Thread>);
+impl Wait {
+    /// The futex in question.
+    ///
+    /// # Errors
+    /// `EINVAL` if the word is not aligned.
+    pub(super) fn key(&self, thread: &Thread) -> Result<Key, Errno> {
+        let space = thread.mm().ok_or(Errno::EFAULT)?;
+        Key::new(&space, self.addr, self.private)
+    }
 
-impl<'a> Queued<'a> {
     /// Puts `thread` into the queue of its futex. With `lock` it lets itself be moved to that one's queue.
     ///
     /// # Errors
     /// `EAGAIN` if the word has another value; `EFAULT`; `EINVAL`.
-    pub(super) fn new(
-        thread: &'a Arc<Thread>,
-        wait: &Wait,
-        lock: Option<Key>,
-    ) -> Result<Self, Errno> {
-        let space = thread.mm().ok_or(Errno::EFAULT)?;
-        let key = Key::new(&space, wait.addr, wait.private)?;
-        drop(space);
+    pub(super) fn enqueue(&self, thread: &Arc<Thread>, lock: Option<Key>) -> Result<Queued, Errno> {
+        let key = self.key(thread)?;
         if lock == Some(key) {
             return Err(Errno::EINVAL);
         }
+        let link = Link::Thread(thread.clone());
+        Queued::new(link, (key, self.addr), self.value, self.bitset, lock)
+    }
+}
+
+/// A waiter in a queue: it is taken out, also when the future is dropped.
+pub(super) struct Queued(Link);
+
+impl Queued {
+    /// Puts `link` into the queue of the futex `key`, whose word is at `addr`, if that has still the value `value`. With
+    /// `lock` it lets itself be moved to that one's queue.
+    ///
+    /// # Errors
+    /// `EAGAIN` if the word has another value; `EFAULT`.
+    pub(super) fn new(
+        link: Link,
+        (key, addr): (Key, u64),
+        value: u32,
+        bitset: u32,
+        lock: Option<Key>,
+    ) -> Result<Self, Errno> {
         loop {
             let mut queue = bucket::lock(key);
-            match uaccess::load_u32(wait.addr) {
-                Some(value) if value != wait.value => return Err(Errno::EAGAIN),
+            match uaccess::load_u32(addr) {
+                Some(now) if now != value => return Err(Errno::EAGAIN),
                 Some(_) => {
-                    queue.push(thread, key, wait.bitset, lock);
-                    return Ok(Self(thread));
+                    queue.push(&link, key, bitset, lock);
+                    return Ok(Self(link));
                 }
                 None => drop(queue),
             }
-            crate::usermem::read::<u32>(wait.addr)?;
+            crate::usermem::read::<u32>(addr)?;
         }
+    }
+
+    /// Whether somebody has taken it out.
+    pub(super) fn is_woken(&self) -> bool {
+        self.0.node().is_woken()
     }
 
     /// Takes it out. False if somebody did so before: it was meant to be woken.
     pub(super) fn leave(&self) -> bool {
-        bucket::cancel(self.0)
+        bucket::cancel(&self.0)
     }
 }
 
-impl Drop for Queued<'_> {
+impl Drop for Queued {
     fn drop(&mut self) {
         self.leave();
     }
@@ -107,7 +133,7 @@ pub(super) async fn until(
 /// Dropping it takes the thread out of the queue. A wake-up that was for it is then lost, so only an ending thread is
 /// dropped in the middle, whose robust list wakes others.
 pub async fn wait(thread: &Arc<Thread>, wait: Wait) -> Result<(), Errno> {
-    let queued = Queued::new(thread, &wait, None)?;
+    let queued = wait.enqueue(thread, None)?;
     let outcome = until(thread, wait.deadline, || thread.futex.is_woken()).await;
     // Whoever took it out of the queue meant to wake it, whatever else came at the same time.
     if queued.leave() { outcome } else { Ok(()) }

@@ -1,6 +1,7 @@
 //! futex(2).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use executor::time::Instant;
 use fs::{Errno, Result};
@@ -14,7 +15,7 @@ use crate::timekeeping;
 use crate::usermem;
 
 /// The calls of this area.
-pub const CALLS: &[(u16, Plain)] = &[(202, futex_call)];
+pub const CALLS: &[(u16, Plain)] = &[(202, futex_call), (449, futex_waitv)];
 
 const WAIT: u32 = 0;
 const WAKE: u32 = 1;
@@ -247,6 +248,55 @@ fn requeue(call: &Call<'_>, private: bool, expected: Option<u32>) -> SysResult {
     })?;
     // `FUTEX_REQUEUE` counts as `FUTEX_CMP_REQUEUE` does: both kinds.
     Ok((woken + moved) as u64)
+}
+
+/// Most futexes that futex_waitv waits for.
+const WAITV_MAX: usize = 128;
+/// `FUTEX_32`, without which a futex has no size.
+const SIZE_32: u32 = 2;
+
+fn futex_waitv(call: &mut Call<'_>) -> SysResult {
+    const REALTIME: i32 = 0;
+    const MONOTONIC: i32 = 1;
+    let (list, count, flags) = (call.arg(0), call.arg(1) as u32, call.arg(2) as u32);
+    if flags != 0 || list == 0 || !(1..=WAITV_MAX as u32).contains(&count) {
+        return Err(Errno::EINVAL.into());
+    }
+    if call.arg(3) != 0 {
+        let op = match call.int(4) {
+            REALTIME => WAIT_BITSET | CLOCK_REALTIME_FLAG,
+            MONOTONIC => WAIT_BITSET,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        call.deadline = deadline(call.arg(3), op)?;
+    }
+    Err(Stop::Wait)
+}
+
+/// The waiting part of futex_waitv.
+pub async fn waitv(call: &mut Call<'_>) -> Result<u64> {
+    crate::mm::admit()?;
+    let mut waits = Vec::new();
+    let count = call.arg(1) as u32 as usize;
+    waits.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    for n in 0..count as u64 {
+        // struct futex_waitv: value, address, flags and a reserved word.
+        let at = call.arg(0).wrapping_add(n * 24);
+        let [value, addr, flags] = usermem::read::<[u64; 3]>(at)?;
+        let reserved = flags >> 32 != 0;
+        let flags = flags as u32;
+        if reserved || flags & !(SIZE_32 | PRIVATE_FLAG) != 0 || flags & SIZE_32 == 0 {
+            return Err(Errno::EINVAL);
+        }
+        waits.push(Wait {
+            addr,
+            value: value as u32,
+            private: flags & PRIVATE_FLAG != 0,
+            bitset: BITSET_ANY,
+            deadline: None,
+        });
+    }
+    Ok(futex::wait_several(call.thread, &waits, call.deadline).await? as u64)
 }
 
 /// What `FUTEX_WAKE_OP` does to the second word, and asks of its old value.

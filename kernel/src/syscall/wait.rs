@@ -56,6 +56,7 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         270 => poll::pselect_wait(call).await,
         271 => poll::ppoll_wait(call).await,
         281 | 441 => epoll::pwait(call).await,
+        449 => Box::pin(futex::waitv(call)).await,
         _ => Err(Errno::ENOSYS),
     }
 }

@@ -7,7 +7,7 @@ use fs::Errno;
 use super::lock::{Named, Step, Taken, enqueue, retry, take, wait_in_queue};
 use super::thread::graph;
 use crate::futex::bucket::{self, Key, Pick};
-use crate::futex::wait::{Queued, Wait, until};
+use crate::futex::wait::{Wait, until};
 use crate::process::Thread;
 
 /// `FUTEX_WAIT_REQUEUE_PI`: waits as [`wait`](crate::futex::wait) does, until it was moved to the lock whose word is at `addr`
@@ -24,7 +24,7 @@ pub async fn wait_requeue(
     lock: Key,
     addr: u64,
 ) -> Result<(), Errno> {
-    let queued = Queued::new(thread, &wait, Some(lock))?;
+    let queued = wait.enqueue(thread, Some(lock))?;
     let ready = || thread.futex.is_woken() && !thread.pi.sleeps();
     let outcome = until(thread, wait.deadline, ready).await;
     if queued.leave() {
@@ -78,12 +78,13 @@ fn attempt(
     let Requeue { from, to, addr, .. } = *what;
     bucket::with_two(from, to, |source, target| {
         check()?;
-        let Some((first, waiter)) = source.first(from) else {
+        let Some((link, waiter)) = source.first(from) else {
             return Ok(Step::Done(0));
         };
         if waiter.lock != Some(to) {
             return Err(Errno::EINVAL);
         }
+        let first = link.thread();
         let mut graph = graph();
         // All that wait there could come; their number is known only once they are looked at.
         let mut waiting = 0;
@@ -101,11 +102,15 @@ fn attempt(
         let queue = target.as_deref().unwrap_or(source);
         let marked = what.limit > 0;
         let mut done = 0;
-        let lock = match take(queue, &mut graph, &first, (to, addr), named, marked)? {
+        let lock = match take(queue, &mut graph, first, (to, addr), named, marked)? {
             Step::Done(Taken::Owned) => {
-                source.take(1, |other, _| pick(other, &first), |thread, _| thread.wake());
+                source.take(
+                    1,
+                    |other, _| pick(other.thread(), first),
+                    |link, _| link.thread().wake(),
+                );
                 done = 1;
-                graph.open(to, to.hash(), &first)
+                graph.open(to, to.hash(), first)
             }
             Step::Done(Taken::Others(lock)) => lock,
             Step::Fault => return Ok(Step::Fault),
@@ -121,7 +126,7 @@ fn attempt(
                     return Pick::Leave;
                 }
                 outcome = match waiter.lock == Some(to) {
-                    true => enqueue(&mut graph, other, lock),
+                    true => enqueue(&mut graph, other.thread(), lock),
                     false => Err(Errno::EINVAL),
                 };
                 if outcome.is_ok() {
@@ -130,9 +135,9 @@ fn attempt(
                     Pick::Stop
                 }
             },
-            |thread, _| {
-                if !thread.pi.sleeps() {
-                    thread.wake();
+            |link, _| {
+                if !link.thread().pi.sleeps() {
+                    link.thread().wake();
                 }
             },
         );

@@ -26,6 +26,7 @@ mod terminal;
 mod threads;
 mod time;
 mod waiting;
+mod waitv;
 
 use std::process::ExitCode;
 
@@ -95,6 +96,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("threads", threads::CASES),
         ("time", time::CASES),
         ("waiting", waiting::CASES),
+        ("waitv", waitv::CASES),
     ];
     let named = |(subject, cases): (&'static str, &'static [Case])| {
         cases
