@@ -296,11 +296,7 @@ fn exec_ends_other_threads() {
     let pid = child(|| {
         let me = getpid();
         for _ in 0..3 {
-            std::thread::spawn(|| {
-                loop {
-                    sleep_ms(1000);
-                }
-            });
+            std::thread::spawn(|| sleep_for_ever());
         }
         // From a thread that is not the first: it becomes the first, with the process's number.
         std::thread::spawn(move || {

@@ -213,11 +213,7 @@ fn zombies_are_shown() {
         open(&format!("/proc/{pid}/stat"), libc::O_RDONLY),
         libc::ENOENT,
     );
-    let pid = child(|| {
-        loop {
-            sleep_ms(100);
-        }
-    });
+    let pid = child(|| sleep_for_ever());
     sleep_ms(30);
     assert_eq!(stat_fields(pid)[0], "S");
     ok(kill(pid, libc::SIGSTOP));
@@ -238,6 +234,8 @@ fn threads_have_directories() {
     let told = get(reader, 4);
     let tid = i32::from_ne_bytes(told.try_into().expect("a number"));
     assert_eq!(thread.join().expect("it ends"), tid);
+    // Joining waits for the thread's word that it is done with its stack, which comes a little before its end.
+    soon(|| !std::path::Path::new(&format!("/proc/self/task/{tid}")).exists());
     let (go, stop) = pipe();
     let thread = std::thread::spawn(move || {
         let tid = gettid();

@@ -58,13 +58,12 @@ fn write(path: &str, text: &str) -> std::io::Result<()> {
 const ANON: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-fn mmap(at: usize, len: usize, prot: i32, flags: i32) -> Result<usize, i32> {
-    let args = [at, len, prot as usize, flags as usize, usize::MAX, 0];
-    call(libc::SYS_mmap, &args)
+fn mmap(at: usize, len: usize, prot: i32, flags: i32) -> Result<usize> {
+    crate::sys::mmap(at, len, prot, flags, -1, 0)
 }
 
 fn unmap(at: usize, len: usize) {
-    assert_eq!(call(libc::SYS_munmap, &[at, len]), Ok(0));
+    ok(munmap(at, len));
 }
 
 fn memory(line: &str) -> usize {

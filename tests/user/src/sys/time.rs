@@ -106,3 +106,13 @@ pub fn spin(time: Duration) {
         std::hint::spin_loop();
     }
 }
+
+/// Waits until `done`, for a while.
+#[track_caller]
+pub fn soon(done: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(15), "not in time");
+        sleep_ms(2);
+    }
+}

@@ -24,9 +24,7 @@ fn exit_group_ends_threads() {
             });
         }
         std::thread::spawn(|| exit(11));
-        loop {
-            sleep_ms(1000);
-        }
+        sleep_for_ever()
     });
     assert_eq!(end, Ended::Exit(11));
 }

@@ -1,6 +1,6 @@
 //! What is told of the time used and of switches.
 
-use super::{Spinner, mask, pin, set, soon};
+use super::{Spinner, mask, pin, set};
 use crate::cases::cases;
 use crate::sys::*;
 use std::time::{Duration, Instant};

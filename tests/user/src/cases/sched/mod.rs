@@ -9,7 +9,6 @@ mod processors;
 use crate::cases::parts;
 use crate::sys::*;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 parts![policies, attributes, processors, order, accounting];
 
@@ -77,15 +76,5 @@ impl Drop for Spinner {
     fn drop(&mut self) {
         ok(kill(self.0, libc::SIGKILL));
         ignore(wait(self.0));
-    }
-}
-
-/// Waits until `done`, for a while.
-#[track_caller]
-fn soon(done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(15), "not in time");
-        sleep_ms(2);
     }
 }

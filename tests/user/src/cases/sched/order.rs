@@ -1,6 +1,6 @@
 //! Who runs before whom, and how much.
 
-use super::{Spinner, pin, set, soon};
+use super::{Spinner, pin, set};
 use crate::cases::cases;
 use crate::sys::*;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! On which processors a thread runs.
 
-use super::{Spinner, mask, pin, soon};
+use super::{Spinner, mask, pin};
 use crate::cases::cases;
 use crate::sys::*;
 use std::sync::atomic::{AtomicU64, Ordering};

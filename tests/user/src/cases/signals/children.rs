@@ -37,9 +37,7 @@ fn stop_and_continue() {
         // In a group of its own: SIGTSTP does nothing to a group that nobody outside of it could continue.
         ok(setpgid(0, 0));
         put(writer, b"x");
-        loop {
-            sleep_ms(10);
-        }
+        sleep_for_ever()
     });
     get(reader, 1);
 

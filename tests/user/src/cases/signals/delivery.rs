@@ -179,18 +179,12 @@ fn signal_to_a_thread() {
 fn group_signal() {
     let leader = child(|| {
         ok(setpgid(0, 0));
-        loop {
-            sleep_ms(100);
-        }
+        sleep_for_ever()
     });
     while ok(getpgid(leader)) != leader {
         sleep_ms(1);
     }
-    let member = child(|| {
-        loop {
-            sleep_ms(100);
-        }
-    });
+    let member = child(|| sleep_for_ever());
     ok(setpgid(member, leader));
     ok(kill(-leader, libc::SIGTERM));
     assert_eq!(

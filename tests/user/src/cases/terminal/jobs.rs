@@ -31,9 +31,7 @@ fn interrupt_key() {
         let (reader, writer) = pipe();
         let pid = session(&path, |_| {
             put(writer, b"x");
-            loop {
-                sleep_ms(100);
-            }
+            sleep_for_ever()
         });
         get(reader, 1);
         put(master, key);
@@ -49,9 +47,7 @@ fn suspend_key() {
         let job = child(|| {
             ok(setpgid(0, 0));
             put(writer, b"x");
-            loop {
-                sleep_ms(100);
-            }
+            sleep_for_ever()
         });
         let _ = setpgid(job, job);
         ignore_signal(libc::SIGTTOU);
@@ -123,9 +119,7 @@ fn hang_up() {
     let pid = session(&path, |_| {
         close(master); // the copy that the fork has made
         put(writer, b"x");
-        loop {
-            sleep_ms(100);
-        }
+        sleep_for_ever()
     });
     get(reader, 1);
     close(master);
