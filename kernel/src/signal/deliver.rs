@@ -273,6 +273,8 @@ fn take(thread: &Arc<Thread>, mut chosen: Option<SigInfo>) -> Taken {
                 continue;
             }
         } else if thread.bits() & STATE_TRACED != 0 && signal != Signal::SIGKILL {
+            // What is a stop in the end, a `SIGCONT` that comes until then takes back.
+            state.stop.continued = false;
             return Taken::Traced(info);
         }
         let sighand = state.sighand.clone();
@@ -294,6 +296,7 @@ fn take(thread: &Arc<Thread>, mut chosen: Option<SigInfo>) -> Taken {
         }
         match signal.default_action() {
             DefaultAction::Ignore => {}
+            DefaultAction::Stop if passed.is_some() && state.stop.continued => {}
             DefaultAction::Stop if signal == Signal::SIGSTOP => {
                 if state.unkillable {
                     continue;

@@ -275,10 +275,10 @@ fn vdso_agrees_with_the_calls() {
 
 fn cpu_clocks() {
     let start = now(libc::CLOCK_PROCESS_CPUTIME_ID);
-    sleep_ms(100);
+    sleep_ms(500);
     let slept = now(libc::CLOCK_PROCESS_CPUTIME_ID) - start;
     assert!(
-        slept < Duration::from_millis(60),
+        slept < Duration::from_millis(250),
         "{slept:?} of CPU time while asleep"
     );
     spin(Duration::from_millis(100));

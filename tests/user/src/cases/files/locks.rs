@@ -70,12 +70,15 @@ fn record_locks_wait() {
         ok(lock(fd, libc::F_SETLK, libc::F_WRLCK, 0, 0).0);
         put(writer, b"x");
         sleep_ms(60);
+        put(writer, b"y");
         0
     });
     get(reader, 1);
-    let start = std::time::Instant::now();
     ok(lock(fd, libc::F_SETLKW, libc::F_WRLCK, 0, 0).0);
-    assert!(start.elapsed().as_millis() >= 40);
+    // Nobody waited less: the lock went with the child, whose word was there by then.
+    ok(fcntl(reader, libc::F_SETFL, libc::O_NONBLOCK));
+    assert_eq!(get(reader, 1), b"y");
+    ok(fcntl(reader, libc::F_SETFL, 0));
     assert_eq!(wait(pid), Ended::Exit(0));
     // Two that wait for each other: the second one is told.
     ok(lock(fd, libc::F_SETLK, libc::F_UNLCK, 0, 0).0);
