@@ -1,10 +1,8 @@
 //! The mount tree as a program sees it.
 
-mod common;
-
 use std::sync::{Arc, Once};
 
-use common::World;
+use crate::common::World;
 use fs::device::{DeviceKind, SharedOps};
 use fs::file::{Positioning, oflag::*};
 use fs::inode::{S_IFCHR, make_dev};
@@ -244,8 +242,8 @@ fn devices_come_through_any_node() {
     let w = world();
     w.mknod("/bin", S_IFCHR | 0o666, make_dev(240, 4)).unwrap();
     let bin = w.open("/bin", O_RDWR | O_TRUNC).unwrap();
-    assert_eq!(common::write_all(&bin, b"gone"), Ok(4));
-    assert_eq!(common::read_some(&bin, 4).unwrap(), b"");
+    assert_eq!(crate::common::write_all(&bin, b"gone"), Ok(4));
+    assert_eq!(crate::common::read_some(&bin, 4).unwrap(), b"");
     for (name, minor) in [("/below", 2), ("/above", 5)] {
         w.mknod(name, S_IFCHR | 0o666, make_dev(240, minor))
             .unwrap();
@@ -297,8 +295,11 @@ fn limits_of_a_tmpfs() {
     w.mkdir("/m").unwrap();
     mount_at(&w, "tmpfs", "/m", 0, "size=16k,nr_inodes=3").unwrap();
     let file = w.open("/m/f", O_RDWR | O_CREAT).unwrap();
-    assert_eq!(common::write_all(&file, &[1; 20_000]), Ok(16_384));
-    assert_eq!(common::write_all(&file, &[1; 10]), Err(Errno::ENOSPC));
+    assert_eq!(crate::common::write_all(&file, &[1; 20_000]), Ok(16_384));
+    assert_eq!(
+        crate::common::write_all(&file, &[1; 10]),
+        Err(Errno::ENOSPC)
+    );
     let stat = attr::statfs(&w.lookup("/m").unwrap()).unwrap();
     assert_eq!(
         (stat.blocks, stat.bfree, stat.files, stat.ffree),

@@ -1,12 +1,10 @@
 //! Many threads at one tree: no deadlock, no lost or doubled object, whatever the interleaving.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Names, World};
+use crate::common::{Names, World};
 use fs::file::oflag::*;
 use fs::inode::rename_flag;
 use fs::mount::ms;

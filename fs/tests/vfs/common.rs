@@ -1,5 +1,4 @@
 //! What the suites share: a root file system and short names for calls on it.
-#![allow(dead_code, reason = "each suite uses its own part")]
 
 use std::sync::Arc;
 

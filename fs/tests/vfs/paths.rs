@@ -1,8 +1,6 @@
 //! Path walks and the calls that make, remove and rename names, as a program sees them.
 
-mod common;
-
-use common::{Names, World, read_all, write_all};
+use crate::common::{Names, World, read_all, write_all};
 use fs::file::oflag::*;
 use fs::inode::{S_IFCHR, S_IFDIR, S_IFIFO, S_IFSOCK, make_dev, rename_flag};
 use fs::namei::LookupFlags;

@@ -1,0 +1,6 @@
+//! The VFS as its callers see it, on a tmpfs.
+
+mod common;
+mod mounts;
+mod paths;
+mod stress;
