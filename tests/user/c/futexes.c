@@ -157,11 +157,88 @@ static void between_processes(void)
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+static pthread_mutex_t inheriting;
+
+static void *count_inheriting(void *arg)
+{
+	for (int i = 0; i < 2000; i++) {
+		pthread_mutex_lock(&inheriting);
+		counter++;
+		pthread_mutex_unlock(&inheriting);
+	}
+	return arg;
+}
+
+static void *try_inheriting(void *arg)
+{
+	struct timespec soon;
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_nsec += 20000000;
+	soon.tv_sec += soon.tv_nsec / 1000000000;
+	soon.tv_nsec %= 1000000000;
+	CHECK(pthread_mutex_trylock(&inheriting) == EBUSY);
+	CHECK(pthread_mutex_timedlock(&inheriting, &soon) == ETIMEDOUT);
+	CHECK(pthread_mutex_unlock(&inheriting) == EPERM);
+	return arg;
+}
+
+/* Locks whose owners inherit the priority of those who wait: the C library's use of FUTEX_LOCK_PI. */
+static void inheritance(void)
+{
+	pthread_mutexattr_t attributes;
+	pthread_t threads[4], one;
+	pthread_mutexattr_init(&attributes);
+	CHECK(pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT) == 0);
+	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+	CHECK(pthread_mutex_init(&inheriting, &attributes) == 0);
+	counter = 0;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, count_inheriting, NULL);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	CHECK(counter == 8000);
+	CHECK(pthread_mutex_lock(&inheriting) == 0);
+	CHECK(pthread_mutex_lock(&inheriting) == EDEADLK);
+	pthread_create(&one, NULL, try_inheriting, NULL);
+	pthread_join(one, NULL);
+	CHECK(pthread_mutex_unlock(&inheriting) == 0);
+
+	/* one that a process takes along into its end */
+	pthread_mutex_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	CHECK(pthread_mutex_init(shared, &attributes) == 0);
+	for (int waits = 0; waits < 2; waits++) {
+		int ends[2];
+		char byte;
+		CHECK(pipe(ends) == 0);
+		pid_t child = fork();
+		if (child == 0) {
+			pthread_mutex_lock(shared);
+			CHECK(write(ends[1], "x", 1) == 1);
+			/* long enough for the parent to wait, or not at all */
+			usleep(waits * 50000);
+			_exit(0);
+		}
+		CHECK(read(ends[0], &byte, 1) == 1);
+		if (!waits)
+			CHECK(waitpid(child, NULL, 0) == child);
+		CHECK(pthread_mutex_lock(shared) == EOWNERDEAD);
+		CHECK(pthread_mutex_consistent(shared) == 0);
+		CHECK(pthread_mutex_unlock(shared) == 0);
+		if (waits)
+			CHECK(waitpid(child, NULL, 0) == child);
+		CHECK(pthread_mutex_lock(shared) == 0);
+		CHECK(pthread_mutex_unlock(shared) == 0);
+	}
+}
+
 int main(void)
 {
 	errors();
 	queues();
 	library();
 	between_processes();
+	inheritance();
 	return finish();
 }
