@@ -15,6 +15,7 @@ mod process;
 mod procfs;
 mod ptrace;
 mod rtc;
+mod run_time;
 mod sched;
 mod seccomp;
 mod signals;
@@ -85,6 +86,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
         ("rtc", rtc::CASES),
+        ("run_time", run_time::CASES),
         ("sched", sched::CASES),
         ("seccomp", seccomp::CASES),
         ("signals", signals::CASES),
