@@ -16,7 +16,7 @@ const FIFO: u32 = 1;
 
 /// Makes the caller a real-time thread that may run for `soft` microseconds at a time, and for `hard` at most.
 fn limited(soft: u64, hard: u64) {
-    ok(setrlimit(libc::RLIMIT_RTTIME as i32, soft, hard));
+    ok(setrlimit(libc::RLIMIT_RTTIME, soft, hard));
     Attr::policy(FIFO, 1).set(0).expect("root may");
 }
 
