@@ -4,6 +4,7 @@ use super::cases;
 use crate::sys::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 cases![
     whichever_is_woken_first_is_told,
@@ -52,14 +53,9 @@ fn wake(word: &AtomicU32, private: u32) -> usize {
 }
 
 /// So many milliseconds from now.
-fn in_ms(clock: i32, ms: i64) -> [i64; 2] {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    ok(unsafe { libc::clock_gettime(clock, &raw mut now) });
-    let ns = now.tv_sec * 1_000_000_000 + now.tv_nsec + ms * 1_000_000;
-    [ns / 1_000_000_000, ns % 1_000_000_000]
+fn in_ms(clock: i32, ms: u64) -> [i64; 2] {
+    let end = now(clock) + Duration::from_millis(ms);
+    [end.as_secs() as i64, i64::from(end.subsec_nanos())]
 }
 
 fn whichever_is_woken_first_is_told() {
@@ -166,23 +162,11 @@ fn waits_for_several_are_shared() {
     assert_eq!(wait(waits), Ended::Exit(1));
 }
 
-extern "C" fn nothing(_: i32) {}
-
 fn a_signal_ends_a_wait_for_several() {
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = nothing as *const () as usize;
-    ok(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) });
-    let soon = libc::itimerval {
-        it_interval: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 0,
-        },
-        it_value: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 30_000,
-        },
-    };
-    ok(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const soon, std::ptr::null_mut()) });
+    catch_signal(libc::SIGALRM);
+    let soon = itimerval(30_000, 0);
+    let args = [libc::ITIMER_REAL as usize, &raw const soon as usize, 0];
+    assert_eq!(call(libc::SYS_setitimer, &args), Ok(0));
     let word = AtomicU32::new(0);
     assert_eq!(waitv(&[waiter(&word, 0)], None), Err(libc::EINTR));
 }
