@@ -68,5 +68,8 @@ fn sleeper() -> i32 {
     get(read, 1);
     close(read);
     close(write);
+    // It may still be in the call that has told us.
+    let status = format!("/proc/{pid}/status");
+    soon(|| proc_field(&status, "State").is_some_and(|state| state.starts_with('S')));
     pid
 }
