@@ -5,7 +5,7 @@
 //! however its tasks are spread.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::bandwidth::Pool;
 
@@ -66,6 +66,7 @@ pub struct Group {
     /// The sum over CPUs of the load that each last reported.
     load: AtomicU64,
     pool: Pool,
+    retired: AtomicBool,
 }
 
 impl Group {
@@ -78,7 +79,17 @@ impl Group {
             shares: AtomicU64::new(DEFAULT_SHARES),
             load: AtomicU64::new(0),
             pool: Pool::unlimited(),
+            retired: AtomicBool::new(false),
         }
+    }
+
+    /// No task will come to the group any more: CPUs may forget it ([`Fair::sweep`](super::Fair::sweep)).
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Its number.

@@ -149,6 +149,33 @@ impl<T> Levels<T> {
         true
     }
 
+    /// Whether this very group is known here.
+    pub fn knows(&self, group: &Arc<Group>) -> bool {
+        self.shared_of(group.id())
+            .is_some_and(|known| Arc::ptr_eq(known, group))
+    }
+
+    pub fn shared_of(&self, id: GroupId) -> Option<&Arc<Group>> {
+        Some(&self.groups.get(id.index())?.as_ref()?.shared)
+    }
+
+    /// Forgets groups that are retired and empty, the inner ones first.
+    pub fn sweep(&mut self) {
+        loop {
+            let may_go = |local: &Local<T>| {
+                local.shared.is_retired()
+                    && local.children == 0
+                    && local.place == Place::Idle
+                    && local.queue.is_empty()
+            };
+            let found = self.groups.iter().flatten().find(|l| may_go(l));
+            let Some(id) = found.map(|local| local.shared.id()) else {
+                return;
+            };
+            self.remove(id);
+        }
+    }
+
     fn local(&self, id: GroupId) -> &Local<T> {
         self.groups[id.index()]
             .as_deref()

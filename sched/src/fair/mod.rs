@@ -77,6 +77,24 @@ impl<T> Fair<T> {
         self.levels.remove(id)
     }
 
+    /// Whether this very group is known to this CPU.
+    pub fn knows_group(&self, group: &alloc::sync::Arc<Group>) -> bool {
+        self.levels.knows(group)
+    }
+
+    /// Whether a group of this number is known to this CPU.
+    pub fn has_group(&self, id: GroupId) -> bool {
+        id.is_root() || self.levels.shared_of(id).is_some()
+    }
+
+    /// Forgets the groups that are [retired](Group::retire) and have no task here any more.
+    ///
+    /// # Context
+    /// Frees.
+    pub fn sweep(&mut self) {
+        self.levels.sweep();
+    }
+
     /// Whether the group, or one that it counts in, is held back on this CPU.
     pub fn is_throttled(&self, id: GroupId) -> bool {
         self.levels.is_throttled(id)
