@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use fs::inode::{LinkTarget, NewNode};
+use fs::inode::{LinkTarget, NewNode, S_IFDIR, S_IFMT};
 use fs::{Errno, FileOps, Inode, InodeOps, Result, SuperBlock};
 
 use super::dir::OpenDir;
@@ -35,6 +35,23 @@ impl InodeOps for Ops {
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
         match &self.0 {
             Node::Dir(directory) => Ok(make(dir.sb(), directory.lookup(name)?)),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    fn create(&self, dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Inode>> {
+        match &self.0 {
+            Node::Dir(directory) if new.mode & S_IFMT == S_IFDIR => Ok(make(
+                dir.sb(),
+                directory.make_dir(name, new.mode & !S_IFMT)?,
+            )),
+            _ => Err(Errno::EPERM),
+        }
+    }
+
+    fn rmdir(&self, _: &Arc<Inode>, name: &[u8], _: &Arc<Inode>) -> Result<()> {
+        match &self.0 {
+            Node::Dir(directory) => directory.remove_dir(name),
             _ => Err(Errno::ENOTDIR),
         }
     }

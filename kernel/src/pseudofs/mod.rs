@@ -32,6 +32,24 @@ pub trait Directory: Send + Sync + 'static {
     /// Gives the names from position `from` on, in an order that stays.
     fn list(&self, from: u64, sink: &mut ListSink<'_>) -> Result<()>;
 
+    /// Makes a directory in it.
+    ///
+    /// # Errors
+    /// `EPERM` where none can be made; else as the file system says.
+    fn make_dir(&self, name: &[u8], mode: u32) -> Result<Entry> {
+        let _ = (name, mode);
+        Err(Errno::EPERM)
+    }
+
+    /// Takes a directory out of it.
+    ///
+    /// # Errors
+    /// `EPERM` where none can be taken out; else as the file system says.
+    fn remove_dir(&self, name: &[u8]) -> Result<()> {
+        let _ = name;
+        Err(Errno::EPERM)
+    }
+
     /// Number of directories in it, for its link count.
     fn subdirectories(&self) -> u32 {
         0

@@ -76,7 +76,7 @@ fn build() -> Tree {
         "devices/system/node",
         "devices/virtual",
         "firmware",
-        "fs",
+        "fs/cgroup",
         "kernel/mm",
         "module",
         "power",
