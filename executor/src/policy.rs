@@ -55,7 +55,8 @@ pub enum Outcome {
 
 /// Which task is polled next on a CPU.
 ///
-/// All calls come from the owner CPU with preemption off. None may allocate, wait, or drop a [`Runnable`] that is to live.
+/// All calls come from the owner CPU with preemption off, where no lock is held. None may wait, or drop a [`Runnable`] that is to
+/// live; those of a turn, from [`pick`](Self::pick) to [`put`](Self::put), may not allocate.
 pub trait Policy: Sized + 'static {
     /// What the policy keeps for each task, in the task's own allocation, until that is freed.
     type Entity: Default + Send + 'static;

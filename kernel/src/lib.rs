@@ -10,6 +10,8 @@ extern crate alloc;
 pub mod arch;
 pub mod boot;
 pub mod calendar;
+#[cfg(target_os = "none")]
+pub mod cgroup;
 pub mod cmdline;
 pub mod counter;
 pub mod cred;

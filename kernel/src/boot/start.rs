@@ -137,6 +137,9 @@ async fn main() {
     if let Err(error) = crate::procfs::init() {
         log::error!("procfs: {error}");
     }
+    if let Err(error) = crate::cgroup::init() {
+        log::error!("cgroup2: {error}");
+    }
     if let Err(error) = crate::sysfs::init() {
         log::error!("sysfs: {error}");
     }

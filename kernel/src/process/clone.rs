@@ -21,6 +21,7 @@ use super::thread::{STATE_FORKED, STATE_SECCOMP, STATE_TRACED, Shared, Thread, V
 use super::trace::{self, event};
 use crate::arch::thread::Machine;
 use crate::arch::user::{USER_END, UserRegs};
+use crate::cgroup;
 use crate::mm;
 use crate::signal::Signal;
 use crate::signal::state::{AltStack, SigHand};
@@ -188,6 +189,7 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
     }
     let child = &*thread;
     child.inherit_attributes(parent);
+    cgroup::inherit(child, parent);
     child
         .affinity
         .store(parent.affinity.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -469,6 +471,7 @@ pub fn make_init(
     let thread = first_thread(&process, shared, Machine::default());
     let usual = place::present() & !place::isolated();
     thread.affinity.store(usual, Ordering::Relaxed);
+    cgroup::enter_root(&thread);
     process.signals.lock().unkillable = true;
     table.insert_process(&process);
     table.insert_thread(&thread);

@@ -15,6 +15,22 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
+    /// The sum of two.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            user_ns: self.user_ns + other.user_ns,
+            system_ns: self.system_ns + other.system_ns,
+        }
+    }
+
+    /// What has come since `before`, an earlier one.
+    pub fn minus(self, before: Self) -> Self {
+        Self {
+            user_ns: self.user_ns.saturating_sub(before.user_ns),
+            system_ns: self.system_ns.saturating_sub(before.system_ns),
+        }
+    }
+
     /// Both together.
     pub fn total_ns(self) -> u64 {
         self.user_ns + self.system_ns

@@ -12,6 +12,7 @@ use super::table::{self, TaskTable};
 use super::thread::STATE_EXITING;
 use super::trace::{self, Departed};
 use super::{Change, ExitStatus, Process, Thread, session};
+use crate::cgroup;
 use crate::futex;
 use crate::signal::action::{SA_NOCLDWAIT, SIG_IGN};
 use crate::signal::send::{self, Followup, Target};
@@ -42,6 +43,7 @@ pub async fn finish(thread: &Arc<Thread>) {
         accounts.threads.max_rss_kib = accounts.threads.max_rss_kib.max(peak);
     }
     thread.leave_deadline();
+    cgroup::leave(thread);
     let task = thread.task().expect("a thread that runs has a task");
     task.set_tag(core::ptr::null_mut());
     crate::task::leave_space();
@@ -70,6 +72,7 @@ pub async fn finish(thread: &Arc<Thread>) {
 /// Undoes the making of a thread that never ran.
 pub(super) fn abandon(thread: &Arc<Thread>) {
     let process = thread.process().clone();
+    cgroup::leave(thread);
     drop(thread.with_shared(|shared| (shared.files.take(), shared.fs.take())));
     let alone = process.live.fetch_sub(1, Ordering::AcqRel) == 1;
     if alone {

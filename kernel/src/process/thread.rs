@@ -20,6 +20,7 @@ use super::process::Process;
 use super::trace::Trace;
 use super::user::User;
 use crate::arch::thread::Machine;
+use crate::cgroup;
 use crate::mm::AddressSpace;
 use crate::seccomp;
 use crate::signal::state::{SignalState, ThreadSignals};
@@ -130,6 +131,8 @@ pub struct Thread {
     /// Processor time and events.
     pub usage: Usage,
     attributes: SharedAttributes,
+    /// Its control group.
+    pub membership: cgroup::Place,
     /// Microseconds that it ran under a real-time policy without waiting, when last looked at; for `RLIMIT_RTTIME`.
     pub unbroken_run_us: AtomicU64,
     shown_time: cputime::Shown,
@@ -220,6 +223,7 @@ impl Thread {
             pi: crate::futex::pi::State::default(),
             usage: Usage::default(),
             attributes: SharedAttributes::default(),
+            membership: cgroup::Place::default(),
             unbroken_run_us: AtomicU64::new(0),
             shown_time: cputime::Shown::default(),
             clear_child_tid: AtomicU64::new(0),
@@ -298,11 +302,16 @@ impl Thread {
         change: impl FnOnce(Attributes) -> Result<Attributes, E>,
     ) -> Result<(), E> {
         self.attributes.try_change(change)?;
+        self.look_again();
+        self.pi.reorder();
+        Ok(())
+    }
+
+    /// Has its CPU look at its scheduling again.
+    pub fn look_again(&self) {
         if let Some(task) = self.task() {
             task.notify_owner();
         }
-        self.pi.reorder();
-        Ok(())
     }
 
     /// Gives back what a deadline thread was promised, since it ends.

@@ -8,10 +8,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use executor::time::Instant;
 use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef};
-use sched::{Node, RunQueue, Wake};
+use sched::{GroupId, Node, RunQueue, Wake};
 
 use super::{place, realtime};
 use crate::arch::percpu;
+use crate::cgroup;
 use crate::process::Thread;
 use crate::process::run_time;
 use crate::process::thread::WORK_OVERRUN;
@@ -39,8 +40,8 @@ pub struct Order {
     /// What the timer of throttled tasks is set to, and one; 0 when it is not set.
     event_at: u64,
     realtime: realtime::Seen,
-    /// The task that is queued next has just got another policy or priority.
-    changed: Option<Wake>,
+    /// The thread with this tag has just got another policy, priority or group, and is queued next unless it goes elsewhere.
+    changed: Option<(usize, Wake)>,
 }
 
 impl Order {
@@ -54,7 +55,7 @@ impl Order {
     /// Takes in a task that was not runnable before. Whether it is to run instead of the running one.
     fn arrive(
         &mut self,
-        node: Box<Node<Runnable<Self>>>,
+        mut node: Box<Node<Runnable<Self>>>,
         task: Runnable<Self>,
         kind: EnqueueKind,
         now: Instant,
@@ -67,9 +68,54 @@ impl Order {
                 }
                 Wake::Migrated
             }
-            _ => self.changed.take().unwrap_or(Wake::Event),
+            _ => self.take_change(&task).unwrap_or(Wake::Event),
         };
+        if !node.group().is_root() {
+            self.settle(&mut node, &task);
+        }
         self.queue.enqueue(node, task, why, now.as_ns())
+    }
+
+    /// What has changed of `task`, if that is what changed last.
+    fn take_change(&mut self, task: &Runnable<Self>) -> Option<Wake> {
+        let (tag, why) = self.changed.take()?;
+        (tag == task.tag() as usize).then_some(why)
+    }
+
+    /// A task comes that counts in a group: this CPU may not know it yet.
+    #[cold]
+    fn settle(&mut self, node: &mut Node<Runnable<Self>>, task: &Runnable<Self>) {
+        let id = Thread::of_tag(task.tag()).map_or(GroupId::ROOT, |thread| self.group_of(thread));
+        if node.group() != id {
+            node.set_group(id);
+        }
+    }
+
+    /// The group that `thread` counts in on this CPU. The group's part here is made when its first task comes, never on the
+    /// path of a switch.
+    fn group_of(&mut self, thread: &Thread) -> GroupId {
+        match cgroup::scheduled_in(thread) {
+            Some(group) if self.know(&group) => group.id(),
+            _ => GroupId::ROOT,
+        }
+    }
+
+    /// Makes a group known here, after those that it counts in. False while a task that ends holds its number.
+    fn know(&mut self, group: &cgroup::Scheduled) -> bool {
+        let fair = self.queue.fair_mut();
+        if fair.knows_group(group.shared()) {
+            return true;
+        }
+        fair.sweep();
+        if group.above().is_some_and(|above| !self.know(above)) {
+            return false;
+        }
+        let fair = self.queue.fair_mut();
+        if fair.has_group(group.id()) {
+            return false;
+        }
+        fair.add_group(group.shared().clone());
+        true
     }
 
     /// Whether another CPU would take tasks from this one.
@@ -165,7 +211,7 @@ impl Policy for Order {
             count(&thread.usage.involuntary_switches);
         }
         if self.changed.is_some()
-            && let Some(why) = self.changed.take()
+            && let Some(why) = self.take_change(&task)
         {
             self.queue.enqueue(node, task, why, now.as_ns());
             return false;
@@ -247,7 +293,16 @@ impl Policy for Order {
         let thread = Thread::of_tag(task.tag())?;
         let elsewhere =
             place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id());
+        let group = match elsewhere {
+            None => self.group_of(thread),
+            // It is made known where the task arrives.
+            Some(_) => cgroup::scheduled_in(thread).map_or(GroupId::ROOT, |group| group.id()),
+        };
         if let Some(node) = task.entity_mut().0.as_deref_mut() {
+            let moved = node.group() != group;
+            if moved {
+                node.set_group(group);
+            }
             let old = node.policy();
             bring_up_to_date(node, thread);
             let new = node.policy();
@@ -256,9 +311,11 @@ impl Policy for Order {
                 self.queue.deadline_mut().forget(node, now);
             }
             // Among its new equals it is placed anew; a nice level counts from where it is.
-            let same = old == new || (old.is_fair() && new.is_fair());
+            let same = !moved && (old == new || (old.is_fair() && new.is_fair()));
             let lowered = new.priority() < old.priority();
-            self.changed = (!same && elsewhere.is_none()).then_some(Wake::Changed { lowered });
+            let tag = task.tag() as usize;
+            self.changed =
+                (!same && elsewhere.is_none()).then_some((tag, Wake::Changed { lowered }));
         }
         elsewhere
     }
@@ -267,8 +324,14 @@ impl Policy for Order {
         let Some(thread) = Thread::of_tag(current.tag()) else {
             return;
         };
-        self.queue
-            .change_current(|node| bring_up_to_date(node, thread), now.as_ns());
+        let group = self.group_of(thread);
+        let change = |node: &mut Node<_>| {
+            bring_up_to_date(node, thread);
+            if node.group() != group {
+                node.set_group(group);
+            }
+        };
+        self.queue.change_current(change, now.as_ns());
     }
 
     fn is_empty(&self) -> bool {

@@ -157,8 +157,13 @@ fn network(_: &Subject) -> Node {
     Node::Dir(Arc::new(net::directory()))
 }
 
-fn cgroup(_: &Subject, out: &mut Out) -> Result<()> {
-    put!(out, "0::/\n");
+fn cgroup(subject: &Subject, out: &mut Out) -> Result<()> {
+    put!(out, "0::");
+    match &subject.thread {
+        Some(thread) => out.bytes(&crate::cgroup::path_of(thread)),
+        None => out.bytes(b"/"),
+    }
+    put!(out, "\n");
     Ok(())
 }
 
