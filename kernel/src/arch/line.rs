@@ -11,7 +11,7 @@ use crate::irq::{
 };
 use crate::irq_route::{Route, Wire};
 use alloc::sync::Arc;
-use conquer_once::noblock::OnceCell;
+use conquer_once::spin::OnceCell;
 use executor::irq::IrqEvent;
 use executor::sync::SpinLock;
 
@@ -46,9 +46,9 @@ pub fn pci(gsi: u32) -> Wire {
 /// The lines of the I/O APICs.
 fn domain() -> &'static Domain {
     static DOMAIN: OnceCell<Domain> = OnceCell::uninit();
-    // Fails only if it is there.
-    let _ = DOMAIN.try_init_once(|| Domain::new("IO-APIC", Arc::new(IoApic)));
-    DOMAIN.try_get().expect("made above")
+    // Whoever is first is not left in the midst of it, so others wait for a moment only.
+    let _stay = executor::cpu::preempt_disable();
+    DOMAIN.get_or_init(|| Domain::new("IO-APIC", Arc::new(IoApic)))
 }
 
 /// The number of the line at `gsi`.
