@@ -114,14 +114,49 @@ impl Dentry {
         self.mounts.load(Ordering::Acquire) > 0
     }
 
-    /// Counts one mount more that sits here.
-    pub(crate) fn add_mount(&self) {
+    /// Counts one mount more that sits here. Every walk finds this very dentry from now on.
+    pub(crate) fn add_mount(self: &Arc<Self>) {
         self.mounts.fetch_add(1, Ordering::Release);
+        self.hold();
     }
 
     /// Counts one mount less.
-    pub(crate) fn remove_mount(&self) {
+    pub(crate) fn remove_mount(self: &Arc<Self>) {
         self.mounts.fetch_sub(1, Ordering::Release);
+        self.let_go();
+    }
+
+    /// Enters the way here into the cache, as far as it goes through directories whose names the cache does not keep.
+    fn hold(self: &Arc<Self>) {
+        let mut at = self.clone();
+        while let (Some(dir), name) = at.parent_and_name() {
+            let name = Name::new(&name);
+            if !dir.keeps_names() && cached(&dir, name).is_none() {
+                drop(enter(&dir, name, &at));
+            }
+            at = dir;
+        }
+    }
+
+    /// Takes back [`Dentry::hold`], as far as nothing else is mounted here or beneath.
+    fn let_go(self: &Arc<Self>) {
+        let mut at = self.clone();
+        while let (Some(dir), name) = at.parent_and_name() {
+            let name = Name::new(&name);
+            let idle = !at.is_mountpoint() && at.children.load(Ordering::Relaxed) == 0;
+            if !dir.keeps_names()
+                && idle
+                && cached(&dir, name).is_some_and(|c| Arc::ptr_eq(&c, &at))
+            {
+                drop(leave(&dir, name));
+            }
+            at = dir;
+        }
+    }
+
+    /// Whether the cache keeps the names in this directory.
+    fn keeps_names(&self) -> bool {
+        self.inode().is_some_and(|inode| inode.ops().cacheable())
     }
 
     /// Tells whether `self` is `other` or lies beneath it.
@@ -270,9 +305,8 @@ pub fn lookup_locked(dir: &Arc<Dentry>, name: Name<'_>) -> Result<Arc<Dentry>> {
         return Err(Errno::ENAMETOOLONG);
     }
     let inode = dir.existing()?;
-    if inode.ops().cacheable()
-        && let Some(dentry) = cached(dir, name)
-    {
+    // Of a directory that the cache does not keep, it has what leads to a mount.
+    if let Some(dentry) = cached(dir, name) {
         return Ok(dentry);
     }
     let found = match inode.ops().lookup(inode, name.bytes) {

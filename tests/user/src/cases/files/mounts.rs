@@ -7,6 +7,7 @@ use libc::{O_CREAT, O_RDONLY, O_WRONLY};
 
 cases![
     mounts_nest,
+    mounts_on_directories_of_the_kernel,
     bind_mounts,
     read_only_mounts,
     mount_errors,
@@ -34,6 +35,25 @@ fn mounts_nest() {
     assert!(!path_exists("m/one"));
     assert_eq!(get(fd, 1), b"");
     fails(rmdir("/proc"), libc::EBUSY);
+}
+
+fn mounts_on_directories_of_the_kernel() {
+    for at in ["/sys/fs/cgroup", "/proc/sys", "/proc/self/task"] {
+        ok(mount("over", at, "tmpfs", 0, ""));
+        close(file(&format!("{at}/one"), b""));
+        ok(mkdir(&format!("{at}/two"), 0o755));
+        ok(mount("beneath", &format!("{at}/two"), "tmpfs", 0, ""));
+        fails(umount(at), libc::EBUSY);
+        ok(umount(&format!("{at}/two")));
+        // Whoever looks anew finds it too.
+        in_child(move || {
+            assert!(path_exists(&format!("{at}/two")) || at == "/proc/self/task");
+        });
+        ok(umount(at));
+        assert!(!path_exists(&format!("{at}/one")));
+        fails(umount(at), libc::EINVAL);
+    }
+    assert!(path_exists("/proc/sys/kernel"));
 }
 
 fn bind_mounts() {
