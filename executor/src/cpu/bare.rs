@@ -10,7 +10,10 @@ use crate::{
     softirq::Level,
 };
 
-use super::CpuLocal;
+use super::{
+    CpuLocal,
+    scratch::{pop_scratch, push_scratch},
+};
 
 /// An instruction that a section may begin or end with, listed for [`super::sites`]. It is at least five bytes long, so that
 /// a call has room in its place.
@@ -133,27 +136,11 @@ unsafe extern "C" fn preempt_thunk() {
     naked_asm!(
         "push rbp",
         "mov rbp, rsp",
-        "push rax",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
+        push_scratch!(),
         "and rsp, -16",
         "call {due}",
         "lea rsp, [rbp - 72]",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rax",
+        pop_scratch!(),
         "pop rbp",
         "ret",
         due = sym super::preempt_due,

@@ -26,6 +26,9 @@ mod host;
 mod owned;
 #[cfg(target_os = "none")]
 pub mod sites;
+
+#[cfg(target_os = "none")]
+mod scratch;
 #[cfg(target_os = "none")]
 use bare as imp;
 #[cfg(not(target_os = "none"))]

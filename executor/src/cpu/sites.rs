@@ -18,6 +18,7 @@
 
 use core::arch::naked_asm;
 
+use super::scratch::{pop_scratch, push_scratch};
 use crate::raw::Event;
 
 /// The longest of these instructions.
@@ -104,15 +105,7 @@ macro_rules! thunk {
                 "mov rbp, rsp",
                 // What is noted is the event that comes last: an interrupt would note its own in the midst of it.
                 "cli",
-                "push rax",
-                "push rcx",
-                "push rdx",
-                "push rsi",
-                "push rdi",
-                "push r8",
-                "push r9",
-                "push r10",
-                "push r11",
+                push_scratch!(),
                 "mov rdi, [rbp + 16]",
                 "mov rsi, [rbp + 8]",
                 "mov edx, {kind}",
@@ -120,15 +113,7 @@ macro_rules! thunk {
                 "and rsp, -16",
                 "call {note}",
                 "lea rsp, [rbp - 72]",
-                "pop r11",
-                "pop r10",
-                "pop r9",
-                "pop r8",
-                "pop rdi",
-                "pop rsi",
-                "pop rdx",
-                "pop rcx",
-                "pop rax",
+                pop_scratch!(),
                 "pop rbp",
                 "popfq",
                 $($after,)?
