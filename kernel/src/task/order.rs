@@ -142,6 +142,14 @@ impl Order {
         }
     }
 
+    /// Sees to it that the timer is set to what the queue waits for.
+    #[inline(always)]
+    fn follow_events(&mut self) {
+        if self.queue.next_event().wrapping_add(1) != self.event_at {
+            self.set_event();
+        }
+    }
+
     /// Sets the timer to when a throttled task may run again.
     #[cold]
     fn set_event(&mut self) {
@@ -227,9 +235,7 @@ impl Policy for Order {
         }
         let next = self.queue.pick(now.as_ns());
         // Turns end, budgets run out and CPUs go idle by way of here.
-        if self.queue.next_event().wrapping_add(1) != self.event_at {
-            self.set_event();
-        }
+        self.follow_events();
         next
     }
 
@@ -272,9 +278,7 @@ impl Policy for Order {
         {
             run_time::note_realtime(thread, node.unbroken_run_ns());
         }
-        if self.queue.next_event().wrapping_add(1) != self.event_at {
-            self.set_event();
-        }
+        self.follow_events();
         tick || super::suspend::is_stressed()
     }
 
