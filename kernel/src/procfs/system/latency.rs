@@ -2,8 +2,7 @@
 //!
 //! `on` written to it has each CPU measure its longest poll and its longest sections with interrupts and with preemption off,
 //! from nothing; `off` ends that. `latency=on` on the command line does so from the first task on. While nothing is measured
-//! it costs nothing ([`crate::arch::sites`]); while it is, each guard costs some fifty instructions more, which its section
-//! is charged.
+//! it costs nothing ([`crate::arch::sites`]); while it is, each guard makes a call more, which its section is charged.
 
 use executor::Stretch;
 use fs::{Credentials, Errno, Result};
