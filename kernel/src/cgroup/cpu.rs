@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use executor::sync::{SpinLock, SpinLockIrq};
 use executor::time::Instant;
 use fs::{Errno, Result};
-use sched::fair::bandwidth::{PERIOD_NS, Stat, UNLIMITED};
+use sched::fair::bandwidth::{Stat, UNLIMITED};
 use sched::fair::group::{DEFAULT_SHARES, shares_of_cgroup_weight};
 use sched::{Group, GroupId, weight};
 
@@ -42,13 +42,16 @@ struct Settings {
 
 impl Cpu {
     /// # Errors
-    /// `EAGAIN` if there are too many.
+    /// `EAGAIN` if there are too many; `ENOMEM`.
     fn new(parent: Option<Arc<Cpu>>) -> Result<Self> {
         let number = {
             let (free, next) = &mut *NUMBERS.lock();
             if free.len() > RESTING || *next == MOST {
                 free.pop_front().ok_or(Errno::EAGAIN)?
             } else {
+                // So that giving one back never allocates: a CPU's loop may.
+                let missing = *next as usize - free.len();
+                free.try_reserve(missing).map_err(|_| Errno::ENOMEM)?;
                 *next += 1;
                 *next - 1
             }
@@ -159,8 +162,8 @@ impl Cpu {
 
     /// # Errors
     /// `EINVAL` unless the period is 1 ms to 1 s, the quota at least 1 ms, and the burst at most the quota.
-    pub(super) fn set_max(&self, quota_us: Option<u64>, period_us: Option<u64>) -> Result<()> {
-        let period = period_us.map_or(PERIOD_NS, |us| us.saturating_mul(NS_PER_US));
+    pub(super) fn set_max(&self, quota_us: Option<u64>, period_us: u64) -> Result<()> {
+        let period = period_us.saturating_mul(NS_PER_US);
         let quota = quota_us.map_or(UNLIMITED, |us| us.saturating_mul(NS_PER_US));
         self.limit(quota, period, self.group.pool().burst_ns())
     }

@@ -1,6 +1,7 @@
 //! The tree as a file system: `mount -t cgroup2`.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use executor::sync::SpinLock;
 use fs::dentry::Dentry;
@@ -89,10 +90,15 @@ impl Directory for Dir {
             }
         }
         // Behind the files the groups, by number, which never comes again.
-        let mut children: alloc::vec::Vec<_> = {
+        let mut children = Vec::new();
+        {
             let state = self.0.state.lock();
-            state.children.values().cloned().collect()
-        };
+            let count = state.children.len();
+            children
+                .try_reserve_exact(count)
+                .map_err(|_| Errno::ENOMEM)?;
+            children.extend(state.children.values().cloned());
+        }
         children.sort_by_key(|child| child.id);
         for child in children {
             let next = last + child.id;

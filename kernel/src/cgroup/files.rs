@@ -1,7 +1,6 @@
 //! The files of a group's directory.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use fs::file::Whence;
@@ -10,7 +9,7 @@ use fs::{Credentials, Errno, File, FileOps, PollEvents, PollTable, Result, Sink}
 use super::cpu::{Cpu, number, parse_max};
 use super::{Cgroup, Thread, group_of};
 use crate::process::{Pid, current, table};
-use crate::pseudofs::{Out, Special, Text, put};
+use crate::pseudofs::{self, Out, Special, Text, put};
 use crate::signal::{Signal, send};
 
 const NS_PER_US: u64 = 1000;
@@ -162,12 +161,7 @@ impl FileOps for OpenEvents {
     }
 
     fn seek(&self, _: &File, pos: u64, offset: i64, whence: Whence) -> Result<u64> {
-        let base = match whence {
-            Whence::Set => 0,
-            Whence::Current => pos,
-            _ => return Err(Errno::EINVAL),
-        };
-        base.checked_add_signed(offset).ok_or(Errno::EINVAL)
+        pseudofs::seek_text(pos, offset, whence)
     }
 }
 
@@ -234,38 +228,36 @@ fn set_kind(_: &Arc<Cgroup>, text: &str) -> Result<()> {
 
 fn stat(cgroup: &Arc<Cgroup>, out: &mut Out) -> Result<()> {
     fn below(cgroup: &Cgroup) -> usize {
-        let children: Vec<_> = cgroup.state.lock().children.values().cloned().collect();
-        children.iter().map(|child| 1 + below(child)).sum()
+        let state = cgroup.state.lock();
+        state.children.values().map(|child| 1 + below(child)).sum()
     }
     put!(out, "nr_descendants {}\n", below(cgroup));
     put!(out, "nr_dying_descendants 0\n");
     Ok(())
 }
 
-/// The threads of just this group.
-fn members(cgroup: &Arc<Cgroup>) -> Vec<Arc<Thread>> {
-    let mut members = Vec::new();
+/// Calls `f` for the threads of just this group, those of a process one after the other.
+fn for_each_member(cgroup: &Arc<Cgroup>, mut f: impl FnMut(&Arc<Thread>)) {
     cgroup.for_each_thread(|thread| {
         if group_of(thread).is_some_and(|own| Arc::ptr_eq(&own, cgroup)) {
-            members.push(thread.clone());
+            f(thread);
         }
     });
-    members
 }
 
 fn procs(cgroup: &Arc<Cgroup>, out: &mut Out) -> Result<()> {
-    let mut pids: Vec<Pid> = members(cgroup).iter().map(|t| t.process().pid).collect();
-    pids.dedup();
-    for pid in pids {
-        put!(out, "{pid}\n");
-    }
+    let mut told = None;
+    for_each_member(cgroup, |thread| {
+        let pid = thread.process().pid;
+        if told.replace(pid) != Some(pid) {
+            put!(out, "{pid}\n");
+        }
+    });
     Ok(())
 }
 
 fn threads(cgroup: &Arc<Cgroup>, out: &mut Out) -> Result<()> {
-    for thread in members(cgroup) {
-        put!(out, "{}\n", thread.tid());
-    }
+    for_each_member(cgroup, |thread| put!(out, "{}\n", thread.tid()));
     Ok(())
 }
 
@@ -299,12 +291,13 @@ fn kill(cgroup: &Arc<Cgroup>, text: &str) -> Result<()> {
     if number::<u32>(text)? != 1 {
         return Err(Errno::ERANGE);
     }
-    let mut processes = Vec::new();
-    cgroup.for_each_thread(|thread| processes.push(thread.process().clone()));
-    processes.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    for process in processes {
-        send::send_kernel(&process, Signal::SIGKILL);
-    }
+    let mut told = None;
+    cgroup.for_each_thread(|thread| {
+        let process = thread.process();
+        if told.replace(process.pid) != Some(process.pid) {
+            send::send_kernel(process, Signal::SIGKILL);
+        }
+    });
     Ok(())
 }
 
@@ -365,7 +358,7 @@ fn set_max(cgroup: &Arc<Cgroup>, text: &str) -> Result<()> {
     let (quota, period) = parse_max(text)?;
     let cpu = cpu(cgroup)?;
     let period = period.unwrap_or(cpu.max_us().1);
-    cpu.set_max(quota, Some(period))
+    cpu.set_max(quota, period)
 }
 
 fn burst(cgroup: &Arc<Cgroup>, out: &mut Out) -> Result<()> {

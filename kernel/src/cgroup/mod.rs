@@ -36,12 +36,18 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Groups that there are, the root among them.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
+/// Groups below groups: as deep as this and no deeper, since a tree is walked down on one stack. Linux has no such bound of
+/// its own, but gives the same error where `cgroup.max.depth` sets one.
+const DEEPEST: u32 = 64;
+
 /// A control group.
 pub struct Cgroup {
     /// Unique; its directory's inode number is made of it.
     id: u64,
     name: Box<[u8]>,
     parent: Option<Arc<Cgroup>>,
+    /// Groups above it.
+    depth: u32,
     state: SpinLock<State>,
     /// Its part in the scheduler, while its parent hands the controller on. Looked at by the loops of the CPUs.
     cpu: SpinLockIrq<Option<Arc<Cpu>>>,
@@ -99,6 +105,7 @@ impl Cgroup {
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name,
+            depth: parent.as_ref().map_or(0, |parent| parent.depth + 1),
             parent,
             state: SpinLock::new(State::default()),
             cpu: SpinLockIrq::new(None),
@@ -142,10 +149,14 @@ impl Cgroup {
     /// Makes a group in it.
     ///
     /// # Errors
-    /// `EEXIST`; `ENOENT` if it is removed itself; `EINVAL` for a name with a line's end; `EAGAIN` if there are too many.
+    /// `EEXIST`; `ENOENT` if it is removed itself; `EINVAL` for a name with a line's end; `EAGAIN` if there are too many, or
+    /// it is [`DEEPEST`] itself.
     fn make_child(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Cgroup>> {
         if name.contains(&b'\n') {
             return Err(Errno::EINVAL);
+        }
+        if self.depth == DEEPEST {
+            return Err(Errno::EAGAIN);
         }
         crate::mm::admit()?;
         let child = Self::new(name.into(), Some(self.clone()));
@@ -243,8 +254,7 @@ impl Cgroup {
 
     /// Calls `f` for each thread in the group and below.
     fn for_each_thread(self: &Arc<Self>, mut f: impl FnMut(&Arc<Thread>)) {
-        let processes: Vec<Arc<Process>> = table::lock().processes().cloned().collect();
-        for process in processes {
+        for process in table::each_process() {
             for thread in process.threads() {
                 let within = |cgroup: Arc<Cgroup>| cgroup.upward().any(|g| Arc::ptr_eq(g, self));
                 if group_of(&thread).is_some_and(within) {
@@ -267,17 +277,9 @@ impl Cgroup {
     }
 
     fn departed(&self) -> CpuTime {
-        let (mut sum, children) = {
-            let state = self.state.lock();
-            (
-                state.departed,
-                state.children.values().cloned().collect::<Vec<_>>(),
-            )
-        };
-        for child in children {
-            sum = sum.plus(child.departed());
-        }
-        sum
+        let state = self.state.lock();
+        let children = state.children.values();
+        children.fold(state.departed, |sum, child| sum.plus(child.departed()))
     }
 
     fn count(self: &Arc<Self>, come: bool) {

@@ -55,6 +55,19 @@ pub fn lock() -> SpinLockGuard<'static, TaskTable> {
     TABLE.lock()
 }
 
+/// All processes, by number: each is looked for when it is asked for, so that the list is free in between.
+///
+/// # Context
+/// Task; takes the task list for each.
+pub fn each_process() -> impl Iterator<Item = Arc<Process>> {
+    let mut from = 0;
+    core::iter::from_fn(move || {
+        let process = lock().next_process(from)?.clone();
+        from = process.pid + 1;
+        Some(process)
+    })
+}
+
 impl TaskTable {
     /// Opens what the task list guards.
     pub fn token(&self) -> &Token {

@@ -526,11 +526,7 @@ impl Timers {
 /// # Context
 /// Task; takes the task list.
 pub fn clock_was_set() {
-    let mut pid = 0;
-    loop {
-        let found = table::lock().next_process(pid).cloned();
-        let Some(process) = found else { return };
-        pid = process.pid + 1;
+    for process in table::each_process() {
         let mut inner = process.timers.inner.lock();
         if inner
             .ends()

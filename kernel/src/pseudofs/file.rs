@@ -76,11 +76,19 @@ impl FileOps for OpenText {
     }
 
     fn seek(&self, _: &File, pos: u64, offset: i64, whence: Whence) -> Result<u64> {
-        let base = match whence {
-            Whence::Set => 0,
-            Whence::Current => pos,
-            _ => return Err(Errno::EINVAL),
-        };
-        base.checked_add_signed(offset).ok_or(Errno::EINVAL)
+        seek_text(pos, offset, whence)
     }
+}
+
+/// Computes a seek in a file whose text is made as it is read, and so has no end.
+///
+/// # Errors
+/// `EINVAL` before the start, and for what asks for an end.
+pub fn seek_text(pos: u64, offset: i64, whence: Whence) -> Result<u64> {
+    let base = match whence {
+        Whence::Set => 0,
+        Whence::Current => pos,
+        _ => return Err(Errno::EINVAL),
+    };
+    base.checked_add_signed(offset).ok_or(Errno::EINVAL)
 }

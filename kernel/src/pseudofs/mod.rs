@@ -18,6 +18,7 @@ use fs::superblock::SuperOps;
 use fs::{Credentials, Dentry, Errno, File, FileOps, PollEvents, PollTable, Result, SuperBlock};
 
 pub use dir::{Fixed, ListSink};
+pub use file::seek_text;
 pub use out::Out;
 pub(crate) use out::put;
 

@@ -23,6 +23,7 @@ cases![
     groups_compete_and_not_their_threads,
     a_quota_holds,
     a_thousand_groups,
+    deep_trees_answer,
 ];
 
 const ROOT: &str = "/tmp/cgroups";
@@ -447,4 +448,31 @@ fn a_thousand_groups() {
         start.elapsed()
     );
     drop(spinners);
+}
+
+fn deep_trees_answer() {
+    let top = Cgroup::new("deep");
+    let mut path = top.0.clone();
+    let mut depth = 0;
+    while depth < 200 {
+        path.push_str("/d");
+        match fs::create_dir(&path) {
+            Ok(()) => depth += 1,
+            // Linux goes on; where there is an end, it is told so.
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+                break;
+            }
+        }
+    }
+    assert!(depth >= 60, "{depth}");
+    let stat = fs::read_to_string(format!("{}/cgroup.stat", top.0)).expect("it is read");
+    let below = format!("nr_descendants {depth}\n");
+    assert!(stat.starts_with(&below), "{stat}");
+    fs::read_to_string(format!("{}/cpu.stat", top.0)).expect("it is read");
+    path.truncate(top.0.len() + 2 * depth);
+    while path.len() > top.0.len() {
+        fs::remove_dir(&path).expect("nothing is below it");
+        path.truncate(path.len() - 2);
+    }
 }
