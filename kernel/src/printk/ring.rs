@@ -4,8 +4,9 @@
 //! next sequence number, marks the slot that belongs to it as being written, fills it, and marks it as ready. A reader
 //! copies a slot and looks again whether it is still the record it wanted.
 //!
-//! Limits: a record has up to [`TEXT_LEN`] bytes. A writer that is held up while [`SLOTS`] more records are written loses
-//! its record and may garble the one that took its slot; all fields are atomics, so that is the worst of it.
+//! Limits: a record has up to [`TEXT_LEN`] bytes. A writer that is held up while [`SLOTS`] more records are written keeps
+//! its slot until it is done, so that no record is ever mixed of two: its own record and those that would have taken the
+//! slot meanwhile are lost.
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -17,12 +18,28 @@ const TEXT_WORDS: usize = 29;
 
 /// One record: 256 bytes.
 struct Slot {
-    /// `2 * (sequence number + 1)`, plus 1 once the record can be read. 0 at first.
+    /// `4 * (sequence number + 1)` and one of the four conditions below. 0 at first.
     state: AtomicU64,
     time_ns: AtomicU64,
     /// Length of the text in the lower half, priority in the upper.
     meta: AtomicU64,
     text: [AtomicU64; TEXT_WORDS],
+}
+
+impl Slot {
+    /// Ends the writing of record `seq`. Newer records that would have taken the slot meanwhile stay lost.
+    fn leave(&self, seq: u64) {
+        let done = |now| {
+            Some(if now == state(seq, WRITING) {
+                state(seq, READY)
+            } else {
+                now - OVERTAKEN + LOST
+            })
+        };
+        let _ = self
+            .state
+            .fetch_update(Ordering::Release, Ordering::Relaxed, done);
+    }
 }
 
 /// What a record is besides its text.
@@ -67,12 +84,19 @@ pub struct Ring {
     slots: [Slot; SLOTS],
 }
 
-const fn writing(seq: u64) -> u64 {
-    (seq + 1) * 2
-}
+/// The record is lost; nobody writes to the slot.
+const LOST: u64 = 0;
+/// The record can be read; nobody writes to the slot.
+const READY: u64 = 1;
+/// The record is being written.
+const WRITING: u64 = 2;
+/// The record is lost; the writer of an older one is still at the slot.
+const OVERTAKEN: u64 = 3;
+/// In the conditions with a writer at the slot.
+const BUSY: u64 = 2;
 
-const fn ready(seq: u64) -> u64 {
-    writing(seq) + 1
+const fn state(seq: u64, condition: u64) -> u64 {
+    (seq + 1) * 4 + condition
 }
 
 impl Ring {
@@ -114,20 +138,23 @@ impl Ring {
         let seq = self.next.fetch_add(1, Ordering::AcqRel);
         let slot = self.slot(seq);
         // Release what was there: a reader of the old record that sees any store below sees this one as well.
-        let mut state = slot.state.load(Ordering::Relaxed);
+        let mut old = slot.state.load(Ordering::Relaxed);
         loop {
-            if state >= writing(seq) {
+            if old >= state(seq, 0) {
                 // Held up for a whole round: somebody newer has the slot.
                 return seq;
             }
+            let overtakes = old & BUSY != 0;
+            let condition = if overtakes { OVERTAKEN } else { WRITING };
             match slot.state.compare_exchange_weak(
-                state,
-                writing(seq),
+                old,
+                state(seq, condition),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
+                Ok(_) if overtakes => return seq,
                 Ok(_) => break,
-                Err(now) => state = now,
+                Err(now) => old = now,
             }
         }
         fence(Ordering::Release);
@@ -141,13 +168,7 @@ impl Ring {
             value[..bytes.len()].copy_from_slice(bytes);
             word.store(u64::from_le_bytes(value), Ordering::Relaxed);
         }
-        // Fails if the slot was taken over meanwhile; the record is lost then.
-        let _ = slot.state.compare_exchange(
-            writing(seq),
-            ready(seq),
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
+        slot.leave(seq);
         seq
     }
 
@@ -157,14 +178,12 @@ impl Ring {
     /// Any.
     pub fn read(&self, seq: u64, text: &mut [u8; TEXT_LEN]) -> Read {
         let slot = self.slot(seq);
-        let state = slot.state.load(Ordering::Acquire);
-        if state > ready(seq) {
-            return Read::Lost(self.first_seq().max(seq + 1));
-        }
-        if state != ready(seq) {
+        let found = slot.state.load(Ordering::Acquire);
+        if found != state(seq, READY) {
             let first = self.first_seq();
-            return if first > seq {
-                Read::Lost(first)
+            let gone = found > state(seq, WRITING) || found == state(seq, LOST) || first > seq;
+            return if gone {
+                Read::Lost(first.max(seq + 1))
             } else {
                 Read::NotYet
             };
@@ -181,7 +200,7 @@ impl Ring {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         fence(Ordering::Acquire);
-        if slot.state.load(Ordering::Relaxed) != state {
+        if slot.state.load(Ordering::Relaxed) != found {
             return Read::Lost(self.first_seq().max(seq + 1));
         }
         Read::Record(Record {
@@ -257,18 +276,33 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_overtaken_by_a_round_loses_only_its_own_record() {
+    fn a_writer_held_up_for_rounds_keeps_its_slot_and_mixes_no_record() {
         let ring = Box::new(Ring::new());
+        let rounds = |rounds: u64| {
+            for n in 0..rounds * SLOTS as u64 {
+                ring.write(n, 6, b"other");
+            }
+        };
         // What a writer does up to the moment it is held up.
         let seq = ring.next.fetch_add(1, Ordering::AcqRel);
-        ring.slot(seq).state.store(writing(seq), Ordering::Relaxed);
+        ring.slot(seq)
+            .state
+            .store(state(seq, WRITING), Ordering::Relaxed);
         let mut buffer = [0; TEXT_LEN];
         assert_eq!(ring.read(seq, &mut buffer), Read::NotYet);
-        for n in 1..=SLOTS as u64 {
-            ring.write(n, 6, b"other");
-        }
-        assert!(matches!(ring.read(seq, &mut buffer), Read::Lost(1)));
-        assert_eq!(text(&ring, SLOTS as u64).as_deref(), Some("other"));
+        rounds(2);
+        let newest = 2 * SLOTS as u64;
+        assert_eq!(
+            ring.read(seq, &mut buffer),
+            Read::Lost(newest + 1 - SLOTS as u64)
+        );
+        assert_eq!(ring.read(newest, &mut buffer), Read::Lost(newest + 1));
+        assert_eq!(text(&ring, newest - 1).as_deref(), Some("other"));
+        // And how it ends.
+        ring.slot(seq).leave(seq);
+        assert_eq!(ring.read(newest, &mut buffer), Read::Lost(newest + 1));
+        rounds(1);
+        assert_eq!(text(&ring, 3 * SLOTS as u64).as_deref(), Some("other"));
     }
 
     #[test]
