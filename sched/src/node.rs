@@ -138,6 +138,20 @@ impl<T> Node<T> {
         self.fair.lag = 0;
     }
 
+    /// The task moves to a CPU that has come further by so much virtual time, and is owed that there; negative where it owes.
+    /// Only for a node that is in no queue. What a task of a group is owed is counted within the group.
+    pub fn owe_ns(&mut self, virtual_ns: i64) {
+        debug_assert!(self.item.is_none());
+        if self.group.is_root() {
+            self.fair.owe(virtual_ns, self.weight);
+        }
+    }
+
+    /// What a fair task that is in no queue is owed by those that it competed with, in virtual ns.
+    pub fn lag_ns(&self) -> i64 {
+        self.fair.lag
+    }
+
     /// The weight among fair tasks.
     pub fn weight(&self) -> u64 {
         self.weight.value()

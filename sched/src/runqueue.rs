@@ -446,6 +446,26 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
 }
 
 impl<T> RunQueue<T, Linux<T>> {
+    /// The weights of the fair tasks that run or could: how much fair load this CPU has.
+    pub fn fair_load(&self) -> u64 {
+        self.classes.common.load(self.current.as_deref())
+    }
+
+    /// Takes the waiting fair task of which `misfit` makes the least, to move it to another CPU, and gives with it how much of
+    /// [`fair_load`](Self::fair_load) it is, which `misfit` is told as well. Looks at a few tasks only, however many there are.
+    pub fn take_best(
+        &mut self,
+        mut misfit: impl FnMut(&T, &Node<T>, u64) -> Option<u64>,
+        now: u64,
+    ) -> Option<(Box<Node<T>>, T, u64)> {
+        self.charge(now);
+        let mut of = |n: &Node<T>, load| n.item.as_ref().and_then(|item| misfit(item, n, load));
+        let current = self.current.as_deref();
+        let (mut node, load) = self.classes.common.take_best(&mut of, current, now)?;
+        let item = node.item.take()?;
+        Some((node, item, load))
+    }
+
     /// The fair class, for its groups and averages.
     pub fn fair(&self) -> &crate::fair::Fair<T> {
         &self.classes.common

@@ -194,6 +194,12 @@ impl<T> Tree<T> {
         self.remove(key)
     }
 
+    /// Calls `f` for one node after the other, in order, while it says to go on; whether it always did.
+    pub fn visit(&self, mut f: impl FnMut(&Node<T>) -> bool) -> bool {
+        self.first()
+            .is_none_or(|front| f(front) && visit(self.root.as_deref(), &mut f))
+    }
+
     /// Calls `f` for every node, in order.
     pub fn for_each(&self, mut f: impl FnMut(&Node<T>)) {
         if let Some(front) = self.first() {
@@ -209,6 +215,12 @@ fn walk<T>(at: Option<&Node<T>>, f: &mut impl FnMut(&Node<T>)) {
         f(node);
         walk(node.link.right.as_deref(), f);
     }
+}
+
+fn visit<T>(at: Option<&Node<T>>, f: &mut impl FnMut(&Node<T>) -> bool) -> bool {
+    at.is_none_or(|node| {
+        visit(node.link.left.as_deref(), f) && f(node) && visit(node.link.right.as_deref(), f)
+    })
 }
 
 fn find<T>(at: Option<&Node<T>>, matches: &mut impl FnMut(&Node<T>) -> bool) -> Option<Key> {

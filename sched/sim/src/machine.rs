@@ -3,8 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use sched::pelt::SCALE;
+use sched::smp::balance::{self, Surplus};
 use sched::smp::domain::{Domains, Place};
-use sched::smp::{CpuSet, CpuView, Urgency, balance, push, wake};
+use sched::smp::progress::{self, Progress};
+use sched::smp::{CpuSet, CpuView, Urgency, push, wake};
 use sched::{Node, Outcome, Policy, RunQueue, Wake};
 
 use crate::task::{Behaviour, Job, Next, TaskId};
@@ -46,6 +49,8 @@ struct Cpu {
     running: Option<TaskId>,
     since: u64,
     looks_at: u64,
+    progress: Progress,
+    progress_at: u64,
 }
 
 /// CPUs that run tasks in virtual time.
@@ -80,6 +85,8 @@ impl Machine {
             running: None,
             since: 0,
             looks_at: BALANCE_NS,
+            progress: Progress::default(),
+            progress_at: 0,
         };
         Self {
             cpus: (0..places.len()).map(cpu).collect(),
@@ -216,7 +223,9 @@ impl Machine {
             CpuView {
                 active: true,
                 runnable: (cpu.queue.len() + usize::from(cpu.running.is_some())) as u32,
-                load: cpu.queue.fair().average().load(),
+                load: cpu.queue.fair_load(),
+                capacity: SCALE,
+                progress: cpu.progress.virtual_ns(),
                 running: cpu.queue.current().map_or(Urgency::Fair, Urgency::of),
                 waiting,
             }
@@ -409,14 +418,63 @@ impl Machine {
             false => balance::Reason::Periodic,
         };
         self.cpus[cpu].looks_at = self.now + BALANCE_NS;
-        let Some(pull) = balance::find(&self.domains, &self.views(), cpu, why) else {
-            return;
-        };
-        for _ in 0..pull.tasks {
-            if !self.move_one(pull.from, cpu, Urgency::Fair) {
-                return;
-            }
+        self.note_progress();
+        let views = self.views();
+        if let Some(pull) = balance::find(&self.domains, &views, cpu, why) {
+            self.give_surplus(pull.from, cpu);
+        } else if let Some(from) = progress::find(&views, cpu) {
+            self.give(from, cpu, &mut |from, to, load| {
+                Surplus::between(from, to).and_then(|surplus| surplus.misfit_of_turn(load))
+            });
         }
+    }
+
+    /// Brings the virtual times of all CPUs up to now.
+    fn note_progress(&mut self) {
+        let first = self.cpus.iter().map(|c| c.progress.virtual_ns()).max();
+        for cpu in &mut self.cpus {
+            let ns = self.now - cpu.progress_at;
+            cpu.progress_at = self.now;
+            let load = cpu.queue.fair_load();
+            cpu.progress.advance(ns, load, first.unwrap_or(0));
+        }
+    }
+
+    /// Moves tasks from `from` to `to` while that makes their loads more alike.
+    fn give_surplus(&mut self, from: usize, to: usize) {
+        let mut misfit = |from: &CpuView, to: &CpuView, load| {
+            Surplus::between(from, to).and_then(|surplus| surplus.misfit(load))
+        };
+        while self.give(from, to, &mut misfit) {}
+    }
+
+    /// Moves the task that fits best; whether there was one.
+    fn give(
+        &mut self,
+        from: usize,
+        to: usize,
+        misfit: &mut dyn FnMut(&CpuView, &CpuView, u64) -> Option<u64>,
+    ) -> bool {
+        let views = self.views();
+        let (giver, taker) = (&views[from], &views[to]);
+        let tasks = &self.tasks;
+        let fits = |id: &TaskId, _: &Node<TaskId>, load: u64| {
+            let may = tasks[*id].allowed.contains(to);
+            may.then(|| misfit(giver, taker, load)).flatten()
+        };
+        let Some((mut node, id, load)) = self.cpus[from].queue.take_best(fits, self.now) else {
+            return false;
+        };
+        let cpu = &mut self.cpus[from];
+        let left = cpu.queue.fair_load();
+        cpu.progress.leaves(load, node.lag_ns(), left);
+        node.owe_ns(progress::owed_ns(giver, taker));
+        let lag = node.lag_ns();
+        self.arrive(to, node, id, Wake::Migrated);
+        let cpu = &mut self.cpus[to];
+        let with = cpu.queue.fair_load();
+        cpu.progress.arrives(load, lag, with);
+        true
     }
 
     /// Brings more urgent tasks that wait elsewhere to `cpu`.

@@ -19,6 +19,9 @@ use super::queue::Queue;
 use crate::node::Node;
 use crate::tree::Key;
 
+/// How many tasks are looked at to find one to move: the queue is its CPU's, which does nothing else meanwhile.
+const LOOKS: usize = 32;
+
 /// Where a group's entity is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -553,6 +556,70 @@ impl<T> Levels<T> {
             }
         }
         None
+    }
+
+    /// Takes the waiting task of which `misfit`, given the task and its part of this CPU's load, makes the least, and gives that
+    /// part with it. Only tasks that may run are looked at, and [`LOOKS`] of them at most.
+    pub fn take_best(
+        &mut self,
+        misfit: &mut dyn FnMut(&Node<T>, u64) -> Option<u64>,
+        current: Option<&Node<T>>,
+    ) -> Option<(Box<Node<T>>, u64)> {
+        let mut best: Option<(u64, GroupId, Key, u64)> = None;
+        let mut looks = LOOKS;
+        let groups = self.groups.len().max(1) as u32;
+        for id in (0..groups).map(GroupId::new) {
+            if !id.is_root() && (self.groups[id.index()].is_none() || self.is_throttled(id)) {
+                continue;
+            }
+            let (part, whole) = self.part_of_load(id, current);
+            let go_on = self.queue(id).visit(&mut |node| {
+                if node.owns.is_root() {
+                    let load = (node.weight.value() * part / whole).max(1);
+                    if let Some(misfit) = misfit(node, load)
+                        && best.is_none_or(|(least, ..)| misfit < least)
+                    {
+                        best = Some((misfit, id, node.key, load));
+                    }
+                    looks -= 1;
+                }
+                looks > 0
+            });
+            if !go_on {
+                break;
+            }
+        }
+        let (_, id, key, load) = best?;
+        let node = self.with_running(id, current, |queue, running| {
+            let mut node = queue.remove(key)?;
+            queue.leave(&mut node, running);
+            Some(node)
+        })?;
+        self.lower(id, current);
+        Some((node, load))
+    }
+
+    /// How much of this CPU's load a task of group `id` is, by its weight: as a fraction.
+    fn part_of_load(&self, mut id: GroupId, current: Option<&Node<T>>) -> (u64, u64) {
+        let (mut part, mut whole) = (1, 1);
+        while !id.is_root() {
+            let local = self.local(id);
+            let running = match self.running_entity(id) {
+                Some(entity) => entity.weight.value(),
+                None => current
+                    .filter(|_| self.path == id)
+                    .map_or(0, |current| current.weight.value()),
+            };
+            let load = local.queue.weight() + running;
+            // Shares have 18 bits; a fraction is cut to 20 before it is multiplied with the next.
+            part *= local.shared.weight_of(load, local.reported);
+            whole *= load.max(1);
+            let excess = (u64::BITS - whole.max(part).leading_zeros()).saturating_sub(20);
+            part = (part >> excess).max(1);
+            whole = (whole >> excess).max(1);
+            id = local.parent;
+        }
+        (part, whole)
     }
 
     pub fn for_each(&self, f: &mut dyn FnMut(&Node<T>)) {

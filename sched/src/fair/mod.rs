@@ -61,6 +61,31 @@ impl<T> Fair<T> {
         self.levels.root().weight() + self.yielded.as_ref().map_or(0, |n| n.weight.value())
     }
 
+    /// The weights of the root's entities that run or wait, `current` being the task that runs.
+    pub(crate) fn load(&self, current: Option<&Node<T>>) -> u64 {
+        let running = match self.levels.running_entity(GroupId::ROOT) {
+            Some(entity) => entity.weight.value(),
+            None => current
+                .filter(|c| c.policy.is_fair())
+                .map_or(0, |current| current.weight.value()),
+        };
+        self.waiting_weight() + running
+    }
+
+    /// Takes the waiting task that fits best to go to another CPU; see [`RunQueue::take_best`](crate::RunQueue::take_best).
+    pub(crate) fn take_best(
+        &mut self,
+        misfit: &mut dyn FnMut(&Node<T>, u64) -> Option<u64>,
+        current: Option<&Node<T>>,
+        now: u64,
+    ) -> Option<(Box<Node<T>>, u64)> {
+        self.settle_yielded();
+        let current = current.filter(|c| c.policy.is_fair());
+        let (mut node, load) = self.levels.take_best(misfit, current)?;
+        self.detach(&mut node, now);
+        Some((node, load))
+    }
+
     /// Makes a group known to this CPU. Its parent is known already; its tasks come after.
     ///
     /// # Context

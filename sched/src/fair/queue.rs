@@ -82,6 +82,12 @@ impl State {
         self.slice = weight.scale(self.slice_ns.into());
     }
 
+    /// Adds to the lag, up to what two of the greatest slices make.
+    pub(crate) fn owe(&mut self, virtual_ns: i64, weight: Weight) {
+        let limit = 2 * weight.scale(MAX_SLICE_NS) as i64;
+        self.lag = (self.lag + virtual_ns).clamp(-limit, limit);
+    }
+
     /// The most lag, either way, that an entity keeps: two slices of its own virtual time.
     fn lag_limit(&self) -> i64 {
         2 * self.slice as i64
@@ -188,7 +194,7 @@ impl<T> Queue<T> {
         if total > 0 {
             average = average.wrapping_add(weighted.div_euclid(total) as u64);
             if fair.lag != 0 {
-                let limit = 2 * fair.lag_limit();
+                let limit = 2 * fair.lag_limit().max(fair.lag.abs());
                 lag = match fair.lag.checked_mul(total + weight) {
                     Some(product) => (product / total).clamp(-limit, limit),
                     None => limit * fair.lag.signum(),
@@ -356,6 +362,11 @@ impl<T> Queue<T> {
     pub fn slice_left_ns(running: &Node<T>) -> u64 {
         let left = (running.fair.deadline.wrapping_sub(running.fair.vruntime) as i64).max(0) as u64;
         running.weight.unscale(left).max(1)
+    }
+
+    /// As [`for_each`](Self::for_each), while `f` says to go on; whether it always did.
+    pub fn visit(&self, f: &mut dyn FnMut(&Node<T>) -> bool) -> bool {
+        self.tree.visit(f)
     }
 
     /// Calls `f` for every waiting entity.

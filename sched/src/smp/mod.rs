@@ -8,12 +8,16 @@
 //! | which CPUs share what | [`domain`] |
 //! | where a task goes that wakes or is new | [`wake`] |
 //! | whether and what an idle or busy CPU pulls | [`balance`] |
+//! | what tasks get that cannot be spread evenly | [`progress`] |
 //! | the CPU for a real-time or deadline task | [`push`] |
 
 pub mod balance;
 pub mod domain;
+pub mod progress;
 pub mod push;
 pub mod wake;
+
+use crate::pelt::SCALE;
 
 /// Most CPUs that there may be.
 pub const MAX_CPUS: usize = 256;
@@ -99,18 +103,37 @@ impl FromIterator<usize> for CpuSet {
 }
 
 /// What a CPU shows of itself.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct CpuView {
     /// It takes part: online, and not isolated.
     pub active: bool,
     /// Tasks that run or could, of all classes.
     pub runnable: u32,
-    /// Load of its fair tasks, from [`Fair::average`](crate::fair::Fair::average) or the weights of those runnable.
+    /// The weights of its fair tasks that run or could: [`RunQueue::fair_load`](crate::RunQueue::fair_load).
     pub load: u64,
+    /// How much of the CPU other classes leave to the fair one, of [`SCALE`]; not 0.
+    pub capacity: u64,
+    /// How far its fair tasks have come: [`Progress::virtual_ns`](progress::Progress::virtual_ns).
+    pub progress: u64,
     /// The most urgent thing that runs.
     pub running: Urgency,
     /// The most urgent thing that waits and may go elsewhere.
     pub waiting: Urgency,
+}
+
+impl Default for CpuView {
+    /// A CPU that takes no part.
+    fn default() -> Self {
+        Self {
+            active: false,
+            runnable: 0,
+            load: 0,
+            capacity: SCALE,
+            progress: 0,
+            running: Urgency::Fair,
+            waiting: Urgency::Fair,
+        }
+    }
 }
 
 impl CpuView {
