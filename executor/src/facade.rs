@@ -37,7 +37,6 @@ pub(crate) use mutant;
 #[cfg(not(loom))]
 pub(crate) use core::{
     cell::UnsafeCell,
-    hint::spin_loop,
     sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
     },
@@ -82,10 +81,16 @@ macro_rules! try_update {
 #[cfg(loom)]
 try_update!(AtomicU32: u32, AtomicUsize: usize);
 
-/// Tells the CPU, or the model checker, that this loop waits for another CPU.
-#[cfg(loom)]
+/// Tells the CPU, or the model checker, that this loop waits for another CPU. On the host that is a thread, which perhaps
+/// does not run because this one does: it is given the time.
+#[inline(always)]
 pub(crate) fn spin_loop() {
+    #[cfg(loom)]
     loom::thread::yield_now();
+    #[cfg(not(any(loom, target_os = "none")))]
+    std::thread::yield_now();
+    #[cfg(target_os = "none")]
+    core::hint::spin_loop();
 }
 
 /// A cell whose accesses `loom` checks for data races; a plain `UnsafeCell` otherwise.

@@ -265,8 +265,17 @@ fn a_mutex_knows_its_owner() {
     });
 }
 
-/// The task that wants the mutex is polled once if it spun for it, and twice if it waited.
-fn polls_for_a_mutex<F>(hold: impl FnOnce(Arc<AtomicBool>) -> F + Send + 'static) -> u64
+/// What the two of a mutex tell each other.
+#[derive(Default)]
+struct Signals {
+    held: Completion,
+    wanted: AtomicBool,
+    /// Whoever wants the mutex has been polled once.
+    polled: Completion,
+}
+
+/// How often the task that wants the mutex is polled: once if it spun for it, twice if it waited.
+fn polls_for_a_mutex<F>(hold: impl FnOnce(Arc<Signals>) -> F + Send + 'static) -> u64
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -274,22 +283,25 @@ where
     let cpus = machine.cpus().to_vec();
     machine.block_on(async move {
         let mutex = Arc::new(Mutex::new(()));
-        let (held, wanted) = (
-            Arc::new(Completion::new()),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (other, tell, asked) = (mutex.clone(), held.clone(), wanted.clone());
+        let signals = Arc::new(Signals::default());
+        let (other, tell) = (mutex.clone(), signals.clone());
         let holder = spawn_on(cpus[1], "holder", async move {
             let _guard = other.lock().await;
-            tell.complete();
-            hold(asked).await;
+            tell.held.complete();
+            hold(tell).await;
         });
-        held.wait().await;
+        signals.held.wait().await;
+        let tell = signals.clone();
         let wants = spawn_on(cpus[0], "wants", async move {
-            wanted.store(true, Ordering::Release);
+            tell.wanted.store(true, Ordering::Release);
             drop(mutex.lock().await);
         });
         let task = wants.task().clone();
+        // On the same CPU as this task, so its first poll is over where this one sees it begun.
+        while task.polls() == 0 {
+            yield_now().await;
+        }
+        signals.polled.complete();
         wants.await.unwrap();
         holder.await.unwrap();
         task.polls()
@@ -298,7 +310,7 @@ where
 
 #[test]
 fn a_mutex_is_waited_for_while_its_owner_sleeps() {
-    let polls = polls_for_a_mutex(|_| time::sleep(Duration::from_millis(20)));
+    let polls = polls_for_a_mutex(|signals| async move { signals.polled.wait().await });
     assert_eq!(polls, 2, "it found the owner asleep, and waited");
 }
 
@@ -310,8 +322,8 @@ fn a_mutex_is_spun_for_while_its_owner_runs() {
     let tries =
         std::iter::repeat_n((), 100_000).take_while(|()| begun.elapsed() < Duration::from_secs(30));
     let spun = tries.map(|()| {
-        polls_for_a_mutex(|asked| async move {
-            while !asked.load(Ordering::Acquire) {
+        polls_for_a_mutex(|signals| async move {
+            while !signals.wanted.load(Ordering::Acquire) {
                 std::hint::spin_loop();
             }
         })
