@@ -99,6 +99,7 @@ mod facade;
 pub mod irq;
 mod join;
 pub mod kthread;
+mod local;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod mutants;
@@ -117,8 +118,9 @@ mod yield_now;
 
 pub use executor::{Ended, Executor, Hooks, NoHooks, Started, TaskTag};
 pub use join::{Aborted, JoinHandle};
+pub use local::{LocalJoinHandle, spawn_local};
 pub use platform::Platform;
-pub use policy::{EnqueueKind, Fifo, Outcome, Policy};
+pub use policy::{EnqueueKind, Fifo, Outcome, Policy, Urgency};
 pub use raw::{
     CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, Stretch, TaskRef, claim_idle,
 };

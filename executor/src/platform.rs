@@ -29,9 +29,10 @@ pub trait Platform: Sync {
     fn set_timer(&self, deadline: Instant);
 
     /// Chooses among `idle`, CPUs that sleep (a bit each), one where the waiting task that carries `tag` may run, to be woken
-    /// there; `None` if it is to stay where it is.
+    /// there; `None` if it is to stay where it is. A null tag is that of a task which may run
+    /// [anywhere](crate::Spawner::anywhere).
     ///
-    /// Called with a tag that is not null, by the task's only waker, and again with the one CPU that was chosen: what
+    /// Called by the task's only waker, and again with the one CPU that was chosen: what
     /// forbids that by then (an affinity that changes) is met by the second call at the latest.
     fn place(&self, tag: *mut (), idle: u64) -> Option<u32> {
         let _ = (tag, idle);

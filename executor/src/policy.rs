@@ -42,6 +42,20 @@ impl EnqueueKind {
     }
 }
 
+/// What a task is for, as far as its place among others goes. A [`Policy`] makes of it what it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// An ordinary task.
+    #[default]
+    Normal,
+    /// It computes for long and nobody waits for it: it need not preempt others. Linux: `WQ_CPU_INTENSIVE`.
+    Bulk,
+    /// Others wait for it: before ordinary tasks. Linux: `WQ_HIGHPRI`, nice -20.
+    High,
+    /// A device waits for it: real-time. Linux: `sched_set_fifo`, FIFO 50.
+    Interrupt,
+}
+
 /// How a poll ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -65,6 +79,12 @@ pub trait Policy: Sized + 'static {
     /// policy that asks for neither is given [`Instant::ZERO`] throughout, and spares each poll the look, which on a host is
     /// dearer than all the rest of it.
     const TIMED: bool = true;
+
+    /// The data of a new task whose spawner does not know the policy, but what the task is for.
+    fn entity(urgency: Urgency) -> Self::Entity {
+        let _ = urgency;
+        Self::Entity::default()
+    }
 
     /// Takes a runnable task in. True if `current`, the task that is being polled, if any, should make way for it.
     fn enqueue(

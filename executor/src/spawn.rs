@@ -9,8 +9,10 @@ use core::{fmt, future::Future, ptr};
 use crate::{
     cpu,
     join::JoinHandle,
-    policy::Policy,
-    raw::{CpuShared, LevelKind, NewTask, TaskRef, allocate, allocate_entity, read_output},
+    policy::{Policy, Urgency},
+    raw::{
+        CpuShared, LevelKind, Mobility, NewTask, TaskRef, allocate, allocate_entity, read_output,
+    },
 };
 
 /// Why a task was not spawned; the future comes back with it.
@@ -43,6 +45,8 @@ pub struct Spawner {
     cpu: Option<u32>,
     tag: *mut (),
     level: LevelKind,
+    urgency: Urgency,
+    mobility: Mobility,
 }
 
 impl Spawner {
@@ -53,6 +57,8 @@ impl Spawner {
             cpu: None,
             tag: ptr::null_mut(),
             level: LevelKind::Task,
+            urgency: Urgency::Normal,
+            mobility: Mobility::Asked,
         }
     }
 
@@ -65,6 +71,18 @@ impl Spawner {
     /// On another level of the CPU.
     pub(crate) const fn level(mut self, level: LevelKind) -> Self {
         self.level = level;
+        self
+    }
+
+    /// At the place among others that this gives it. It counts for nothing where the policy's own data is given.
+    pub const fn urgency(mut self, urgency: Urgency) -> Self {
+        self.urgency = urgency;
+        self
+    }
+
+    /// To be woken on a CPU that sleeps, wherever that is, if its own is busy.
+    pub const fn anywhere(mut self) -> Self {
+        self.mobility = Mobility::Roams;
         self
     }
 
@@ -123,7 +141,13 @@ impl Spawner {
         })
     }
 
-    fn spawn_by<F: Future>(
+    /// On its CPU for ever.
+    pub(crate) const fn pinned(mut self) -> Self {
+        self.mobility = Mobility::Pinned;
+        self
+    }
+
+    pub(crate) fn spawn_by<F: Future>(
         self,
         future: F,
         allocate: impl FnOnce(NewTask, F) -> Result<TaskRef, F>,
@@ -151,6 +175,8 @@ impl Spawner {
             home,
             tag: self.tag,
             join: true,
+            urgency: self.urgency,
+            mobility: self.mobility,
         };
         match allocate(new, future) {
             Ok(task) => {

@@ -50,6 +50,15 @@ fn a_woken_task_goes_to_a_cpu_that_sleeps_and_may_have_it() {
         task
     };
     let (user, kernel) = (task(1), task(0));
+    let spawned = Spawner::new("roams")
+        .anywhere()
+        .try_spawn(std::future::pending::<()>());
+    let roams = spawned.unwrap();
+    let spawned = Spawner::new("stays")
+        .tag(std::ptr::without_provenance_mut(1))
+        .try_spawn_local(std::future::pending::<()>);
+    let pinned = spawned.unwrap();
+    busy.run_until_idle(&NoHooks);
     let sleep = || assert!(sleeper.prepare_idle());
 
     user.task().wake();
@@ -82,6 +91,20 @@ fn a_woken_task_goes_to_a_cpu_that_sleeps_and_may_have_it() {
     assert_eq!(user.task().cpu(), BUSY);
     FICKLE.store(false, Ordering::Relaxed);
     busy.run_until_idle(&NoHooks);
+
+    // Pinned is pinned, and one that roams needs no tag, but goes first where it was asked to.
+    ALLOWED.store(u64::MAX, Ordering::Relaxed);
+    sleeper.end_idle();
+    sleep();
+    pinned.task().wake();
+    assert_eq!(pinned.task().cpu(), BUSY);
+    roams.task().migrate(BUSY);
+    roams.task().wake();
+    assert_eq!(roams.task().cpu(), BUSY);
+    busy.run_until_idle(&NoHooks);
+    roams.task().wake();
+    assert_eq!(roams.task().cpu(), SLEEPS);
+    sleeper.run_until_idle(&NoHooks);
 
     ALLOWED.store(1 << BUSY, Ordering::Relaxed);
     sleeper.end_idle();

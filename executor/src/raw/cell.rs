@@ -16,7 +16,10 @@ use super::{
     state::State,
     task_ref::TaskRef,
 };
-use crate::{cpu, policy::Policy};
+use crate::{
+    cpu,
+    policy::{Policy, Urgency},
+};
 
 /// A header and its future. `repr(C)`, so that a pointer to the header is one to the whole.
 #[repr(C)]
@@ -67,6 +70,19 @@ pub(crate) struct NewTask {
     pub(crate) tag: *mut (),
     /// Whether the caller takes a join handle's claim to the output.
     pub(crate) join: bool,
+    pub(crate) urgency: Urgency,
+    pub(crate) mobility: Mobility,
+}
+
+/// Which CPUs a task may get to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mobility {
+    /// Where it is asked to go; if it has a tag, where the platform places it as well.
+    Asked,
+    /// To any that sleeps when it is woken.
+    Roams,
+    /// To none but its first: its future is not `Send`.
+    Pinned,
 }
 
 /// Allocates a task, scheduled but not yet queued.
@@ -76,9 +92,9 @@ pub(crate) struct NewTask {
 /// # Errors
 /// The future, when there is no memory.
 pub(crate) fn allocate<F: Future>(new: NewTask, future: F) -> Result<TaskRef, F> {
-    let init = new.home.entity().init;
+    let (init, urgency) = (new.home.entity().init, new.urgency);
     // SAFETY: `allocate_with` gives the room of an entity of the home's policy.
-    allocate_with(new, future, |at| unsafe { init(at) })
+    allocate_with(new, future, |at| unsafe { init(at, urgency) })
 }
 
 /// As [`allocate`], with the policy's entity given.
@@ -114,7 +130,7 @@ fn allocate_with<F: Future>(
     };
     // SAFETY: `front` is within the allocation.
     let task = unsafe { base.add(front) }.cast::<Header>();
-    let state = State::new(new.join);
+    let state = State::new(new.join, new.mobility);
     let header = Header::new(
         state,
         new.home,

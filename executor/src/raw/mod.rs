@@ -37,7 +37,7 @@ mod state;
 mod task_ref;
 mod waker;
 
-pub(crate) use cell::{NewTask, ReadOutput, allocate, allocate_entity, read_output};
+pub(crate) use cell::{Mobility, NewTask, ReadOutput, allocate, allocate_entity, read_output};
 pub(crate) use header::Header;
 #[cfg(target_os = "none")]
 pub(crate) use latency::Event;

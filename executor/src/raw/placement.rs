@@ -10,8 +10,9 @@ use core::{
 };
 
 use super::{
-    header::Header,
+    header::{Header, WANT_REFRESH},
     shared::{CpuShared, LevelKind},
+    state::{PINNED, ROAMS},
 };
 use crate::{facade::fence, platform};
 
@@ -89,9 +90,17 @@ pub(super) unsafe fn destination(task: NonNull<Header>) -> &'static CpuShared {
     find_idle(header, home)
 }
 
+/// Whether the waker may choose the task's CPU.
+fn may_be_placed(header: &Header, tag: *mut ()) -> bool {
+    let state = header.state.load();
+    // One that roams goes where it was asked to first.
+    let roams = || state.has(ROAMS) && header.want.load(Ordering::Relaxed) >= WANT_REFRESH;
+    !state.has(PINNED) && (!tag.is_null() || roams())
+}
+
 fn find_idle(header: &Header, home: &'static CpuShared) -> &'static CpuShared {
     let tag = header.tag.load(Ordering::Acquire);
-    if tag.is_null() || home.kind() != LevelKind::Task || home.sleeps() {
+    if home.kind() != LevelKind::Task || home.sleeps() || !may_be_placed(header, tag) {
         return home;
     }
     let platform = platform::get();

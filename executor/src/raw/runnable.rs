@@ -12,7 +12,7 @@ use core::{
 use super::{
     CpuShared, cell,
     header::{self, Header, WANT_NOTHING, WANT_REFRESH},
-    state::ABORT,
+    state::{ABORT, PINNED, Snapshot},
     task_ref::TaskRef,
     waker,
 };
@@ -82,7 +82,7 @@ pub struct Runnable<P: Policy> {
 }
 
 // SAFETY: the token is the sole right to poll the task, not tied to a thread; the entity that it gives access to is `Send`,
-// and so is every future that `spawn` takes.
+// and so is every future that is not pinned: the poll of one that is looks at its CPU first.
 unsafe impl<P: Policy> Send for Runnable<P> {}
 
 impl<P: Policy> Runnable<P> {
@@ -126,7 +126,8 @@ impl<P: Policy> Runnable<P> {
         }
     }
 
-    /// Hands a task that the policy has taken out of its queue to CPU `cpu`'s executor. Gives the token back if that has none.
+    /// Hands a task that the policy has taken out of its queue to CPU `cpu`'s executor. Gives the token back if that has none,
+    /// or the task is pinned.
     pub fn send_to(self, cpu: u32) -> Result<(), Self> {
         let home = self.header().home();
         self.pass_to(cpu)?;
@@ -137,6 +138,9 @@ impl<P: Policy> Runnable<P> {
     /// As [`Runnable::send_to`], of a task that is not in the policy's queue.
     pub(crate) fn pass_to(self, cpu: u32) -> Result<(), Self> {
         debug_assert!(!self.is_leaving(), "published before the switch");
+        if self.header().state.load().has(PINNED) {
+            return Err(self);
+        }
         let level = self.header().home().kind();
         let Some(target) = CpuShared::of_level(level, cpu) else {
             return Err(self);
@@ -227,7 +231,7 @@ impl<P: Policy> Runnable<P> {
             },
             Poll {
                 task,
-                abort: before.has(ABORT),
+                before,
                 _not_send: PhantomData,
             },
         )
@@ -242,7 +246,7 @@ impl<P: Policy> Drop for Runnable<P> {
         }
         // SAFETY: this token is gone after this; the copy is the only one.
         let (running, mut poll) = unsafe { Self::new(self.task) }.start();
-        poll.abort = true;
+        poll.before = poll.before.with(ABORT);
         let polled = poll.run();
         drop(running.complete(polled));
     }
@@ -402,7 +406,8 @@ impl Saver {
 #[must_use = "a task that is not polled again is lost"]
 pub struct Poll {
     task: NonNull<Header>,
-    abort: bool,
+    /// What the task was when its poll began.
+    before: Snapshot,
     _not_send: PhantomData<*mut ()>,
 }
 
@@ -418,23 +423,50 @@ impl Poll {
     /// Polls the future, or drops it if the task was aborted.
     #[inline]
     pub(crate) fn run(self) -> Polled {
-        // SAFETY: the task runs, so it lives.
-        let vtable = unsafe { self.task.as_ref() }.vtable;
-        let finished = if self.abort {
-            // SAFETY: RUNNING is ours, and the vtable is this task's.
-            unsafe { (vtable.cancel)(self.task) };
-            true
+        let finished = if self.before.has(ABORT | PINNED) {
+            self.run_apart()
         } else {
-            // SAFETY: the task lives at least until the end of this poll.
-            let waker = unsafe { waker::borrowed(self.task) };
-            let mut cx = Context::from_waker(&waker);
-            // SAFETY: RUNNING is ours, and the vtable is this task's.
-            unsafe { (vtable.poll)(self.task, &mut cx) }
+            self.poll()
         };
         Polled {
             task: self.task,
             finished,
             _not_send: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    fn poll(&self) -> bool {
+        // SAFETY: the task runs, so it lives.
+        let vtable = unsafe { self.task.as_ref() }.vtable;
+        // SAFETY: the task lives at least until the end of this poll.
+        let waker = unsafe { waker::borrowed(self.task) };
+        let mut cx = Context::from_waker(&waker);
+        // SAFETY: RUNNING is ours, and the vtable is this task's.
+        unsafe { (vtable.poll)(self.task, &mut cx) }
+    }
+
+    /// [`Poll::run`] of a task that was aborted, or is pinned. What is not `Send` may be shared by pinned tasks of one CPU, so
+    /// none of them is left in the middle of a poll.
+    #[cold]
+    fn run_apart(&self) -> bool {
+        // SAFETY: the task runs, so it lives.
+        let header = unsafe { self.task.as_ref() };
+        let _whole = self.before.has(PINNED).then(|| {
+            let whole = crate::cpu::preempt_disable();
+            assert_eq!(
+                header.home().cpu(),
+                crate::cpu::id(),
+                "a task that is not `Send` stays on its CPU"
+            );
+            whole
+        });
+        if self.before.has(ABORT) {
+            // SAFETY: RUNNING is ours, and the vtable is this task's.
+            unsafe { (header.vtable.cancel)(self.task) };
+            true
+        } else {
+            self.poll()
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     cpu,
     facade::{AtomicU32, fence, mutant},
     platform,
-    policy::Policy,
+    policy::{Policy, Urgency},
     rcu, softirq,
     time::{Instant, TimerQueue},
 };
@@ -53,8 +53,8 @@ impl LevelKind {
 pub(crate) struct EntityOps {
     pub(super) len: u16,
     pub(super) type_id: fn() -> TypeId,
-    /// Writes a default entity to the address.
-    pub(super) init: unsafe fn(*mut u8),
+    /// Writes the entity of a task of that urgency to the address.
+    pub(super) init: unsafe fn(*mut u8, Urgency),
     /// Drops the entity at the address.
     pub(super) drop: unsafe fn(*mut u8),
 }
@@ -72,7 +72,7 @@ impl EntityOps {
         Self {
             len: entity_len::<P>(),
             type_id: TypeId::of::<P::Entity>,
-            init: init_default::<P>,
+            init: init_entity::<P>,
             drop: drop_entity::<P>,
         }
     }
@@ -90,9 +90,9 @@ impl EntityOps {
     }
 }
 
-unsafe fn init_default<P: Policy>(at: *mut u8) {
+unsafe fn init_entity<P: Policy>(at: *mut u8, urgency: Urgency) {
     // SAFETY: the caller gives the aligned, unshared room of an entity.
-    unsafe { at.cast::<P::Entity>().write(P::Entity::default()) };
+    unsafe { at.cast::<P::Entity>().write(P::entity(urgency)) };
 }
 
 unsafe fn drop_entity<P: Policy>(at: *mut u8) {

@@ -1,7 +1,8 @@
-//! The state word: five flags and a count of references, changed by single atomic steps.
+//! The state word: flags, two of them fixed, and a count of references, changed by single atomic steps.
 
 use core::sync::atomic::Ordering;
 
+use super::cell::Mobility;
 use crate::facade::{AtomicU64, mutant};
 
 /// Woken: in a queue, or to be put into one when the poll ends.
@@ -16,6 +17,10 @@ pub(super) const ABORT: u64 = 1 << 3;
 pub(super) const JOIN: u64 = 1 << 4;
 /// A message to the owner CPU is queued.
 pub(super) const MESSAGE: u64 = 1 << 5;
+/// The future is not `Send`: it stays on its CPU, and is polled with preemption off.
+pub(super) const PINNED: u64 = 1 << 6;
+/// It may be woken on any CPU.
+pub(super) const ROAMS: u64 = 1 << 7;
 /// One reference.
 pub(super) const REF: u64 = 1 << 8;
 
@@ -32,6 +37,11 @@ impl Snapshot {
         self.0 & bits != 0
     }
 
+    /// With these bits as well.
+    pub(super) fn with(self, bits: u64) -> Self {
+        Self(self.0 | bits)
+    }
+
     #[inline(always)]
     fn refs(self) -> u64 {
         self.0 / REF
@@ -41,12 +51,14 @@ impl Snapshot {
 impl State {
     /// A task about to be queued for the first time: scheduled, with the reference of its own life and, if `join`, one
     /// for the handle.
-    pub(super) fn new(join: bool) -> Self {
-        Self(AtomicU64::new(if join {
-            SCHEDULED + JOIN + 2 * REF
-        } else {
-            SCHEDULED + REF
-        }))
+    pub(super) fn new(join: bool, mobility: Mobility) -> Self {
+        let fixed = match mobility {
+            Mobility::Asked => 0,
+            Mobility::Roams => ROAMS,
+            Mobility::Pinned => PINNED,
+        };
+        let claims = if join { JOIN + 2 * REF } else { REF };
+        Self(AtomicU64::new(SCHEDULED + fixed + claims))
     }
 
     #[inline(always)]

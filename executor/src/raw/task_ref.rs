@@ -12,7 +12,7 @@ use super::{
     CpuShared,
     cell::ReadOutput,
     header::{self, Header, WANT_NOTHING, WANT_REFRESH},
-    state::{COMPLETE, RUNNING, SCHEDULED},
+    state::{COMPLETE, PINNED, RUNNING, SCHEDULED},
     waker,
 };
 use crate::{
@@ -159,7 +159,12 @@ impl TaskRef {
         }
     }
 
-    /// Asks the task's CPU to hand it to CPU `cpu`.
+    /// Whether the task stays on its CPU whatever is asked: its future is not `Send`.
+    pub fn is_pinned(&self) -> bool {
+        self.header().state.load().has(PINNED)
+    }
+
+    /// Asks the task's CPU to hand it to CPU `cpu`, unless it is [pinned](TaskRef::is_pinned).
     ///
     /// It is a message to the owner (rule 4): a task in its run queue goes at once, one in a poll after it.
     ///

@@ -24,6 +24,8 @@ pub mod place;
 pub mod platform;
 pub mod realtime;
 mod reap;
+#[cfg(feature = "ktest")]
+mod spawn_ktests;
 pub mod stacks;
 pub mod suspend;
 #[cfg(feature = "ktest")]

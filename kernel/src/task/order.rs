@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use executor::time::Instant;
-use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef};
+use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef, Urgency};
 use sched::{GroupId, Node, RunQueue, Wake};
 
 use super::{place, realtime};
@@ -198,6 +198,15 @@ fn count(events: &AtomicU64) {
 
 impl Policy for Order {
     type Entity = Entity;
+
+    fn entity(urgency: Urgency) -> Entity {
+        Entity::new(match urgency {
+            Urgency::Normal => sched::Policy::default(),
+            Urgency::Bulk => sched::Policy::Batch { nice: 0 },
+            Urgency::High => sched::Policy::Normal { nice: -20 },
+            Urgency::Interrupt => sched::Policy::Fifo { priority: 50 },
+        })
+    }
 
     #[inline(always)]
     fn enqueue(

@@ -77,6 +77,14 @@ pub(super) fn woken(thread: &Thread, idle: u64) -> Option<u32> {
     among(thread.affinity.load(Ordering::SeqCst), idle)
 }
 
+/// The CPU that sleeps where a kernel task shall run that may run anywhere.
+///
+/// # Context
+/// Any.
+pub(super) fn anywhere(idle: u64) -> Option<u32> {
+    among(present(), idle)
+}
+
 /// Tasks that wait on CPU `cpu`, at about this time.
 fn waiting(cpu: u32) -> u32 {
     CpuShared::of(cpu).map_or(0, CpuShared::waiting)

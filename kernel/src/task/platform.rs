@@ -29,7 +29,9 @@ impl Platform for Machine {
     }
 
     fn place(&self, tag: *mut (), idle: u64) -> Option<u32> {
-        let thread = Thread::of_tag(tag)?;
+        let Some(thread) = Thread::of_tag(tag) else {
+            return super::place::anywhere(idle);
+        };
         let cpu = super::place::woken(thread, idle)?;
         thread.migrations.fetch_add(1, Ordering::Relaxed);
         Some(cpu)
