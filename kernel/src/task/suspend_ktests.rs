@@ -395,8 +395,9 @@ async fn an_interrupt_has_a_poll_make_way_unless_a_guard_forbids_it() {
 
     let urgent = Urgent::new().await;
     let fired = Arc::new(AtomicBool::new(false));
-    let timer = wake_soon(&urgent, &fired);
+    // First, since the interrupt may come as soon as it is asked for.
     let guard = cpu::preempt_disable();
+    let timer = wake_soon(&urgent, &fired);
     let start = Instant::now();
     while !fired.load(Ordering::Acquire) || start.elapsed() < Duration::from_micros(500) {
         assert!(start.elapsed() < PATIENCE, "the timer did not fire");
