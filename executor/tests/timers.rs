@@ -10,7 +10,7 @@ use executor::{
     Executor, Fifo, NoHooks,
     platform::VirtualTime,
     spawn,
-    time::{Elapsed, HrTimer, Instant, Interval, sleep_until, timeout},
+    time::{Armed, Elapsed, Expiry, HrTimer, Instant, Interval, armed, sleep_until, timeout},
 };
 
 fn at(ns: u64) -> Instant {
@@ -152,6 +152,36 @@ fn timer_armed_on_another_cpu_is_cancelled_there() {
     clock.advance_to(at(20));
 }
 
+/// The deadlines of this CPU's timers, looked at so many at a time.
+fn listed(at_a_time: usize) -> Vec<Instant> {
+    let mut all: Vec<Armed> = Vec::new();
+    loop {
+        let mut page = vec![Armed::NONE; at_a_time];
+        let found = armed(executor::cpu::id(), all.last(), &mut page);
+        all.extend(&page[..found]);
+        if found < at_a_time {
+            return all.iter().map(Armed::deadline).collect();
+        }
+    }
+}
+
+#[test]
+fn what_happens_when_a_timer_expires_can_be_seen() {
+    VirtualTime::install();
+    let ex = Executor::new(Fifo::new());
+    let task = spawn("sleeper", sleep_until(at(50)));
+    run(&ex);
+    let timer = HrTimer::new(|_| None);
+    timer.arm(at(20));
+    let mut page = [Armed::NONE; 4];
+    assert_eq!(armed(executor::cpu::id(), None, &mut page), 2);
+    assert!(matches!(page[0].expiry, Expiry::Call(function) if function != 0));
+    assert_eq!((page[1].expiry, page[1].deadline()), (Expiry::Wake, at(50)));
+    // No executor, no timers.
+    assert_eq!(armed(u32::MAX, None, &mut page), 0);
+    drop(task);
+}
+
 /// Random arming, moving and cancelling against a sorted list.
 #[test]
 fn heap_agrees_with_a_sorted_list() {
@@ -207,5 +237,10 @@ fn heap_agrees_with_a_sorted_list() {
             ex.shared().timers().next_deadline(),
             model.iter().map(|m| m.0).min()
         );
+        if random(8) == 0 {
+            model.sort();
+            let deadlines: Vec<_> = model.iter().map(|m| m.0).collect();
+            assert_eq!(listed(7), deadlines);
+        }
     }
 }

@@ -28,9 +28,12 @@ pub enum InitWord<'a> {
 
 /// Options that the kernel answers to, with a value or without as the second field says.
 const KNOWN: &[(&str, Takes)] = &[
+    ("clocksource", Takes::Value),
     ("console", Takes::Value),
     ("debug", Takes::Nothing),
     ("earlyprintk", Takes::Either),
+    ("highres", Takes::Value),
+    ("hpet", Takes::Value),
     ("ignore_loglevel", Takes::Nothing),
     ("init", Takes::Value),
     ("isolcpus", Takes::Value),
@@ -38,6 +41,8 @@ const KNOWN: &[(&str, Takes)] = &[
     ("maxcpus", Takes::Value),
     ("mem", Takes::Value),
     ("mitigations", Takes::Value),
+    ("nohz", Takes::Value),
+    ("nolapic_timer", Takes::Nothing),
     ("nr_cpus", Takes::Value),
     ("panic", Takes::Value),
     ("preempt", Takes::Value),
@@ -50,6 +55,7 @@ const KNOWN: &[(&str, Takes)] = &[
     ("rootfstype", Takes::Value),
     ("rootwait", Takes::Nothing),
     ("rw", Takes::Nothing),
+    ("tsc", Takes::Value),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Arithmetic on counters that wrap.
+//! Arithmetic on counters: those that wrap, and what their ticks are in time.
 
 /// Extends a reading `raw` of a counter of `mask`'s width to 64 bits, given an extended value seen before.
 ///
@@ -13,9 +13,59 @@ pub const fn extend(last: u64, raw: u64, mask: u64) -> u64 {
     }
 }
 
+/// Nanoseconds per tick of a counter that makes `hz` ticks a second, times 2^32: rounded down, so too slow by less than
+/// `hz / 2^32` in a thousand million.
+pub const fn mult(hz: u64) -> u64 {
+    let hz = if hz == 0 { 1 } else { hz };
+    (1_000_000_000 << 32) / hz
+}
+
+/// `value` times `factor` / 2^32. The product has 128 bits and so does not overflow; what does not fit then is cut off
+/// above, which a clock of 64 bits of ns gets to after 584 years.
+#[inline]
+pub const fn scale(value: u64, factor: u64) -> u64 {
+    ((value as u128 * factor as u128) >> 32) as u64
+}
+
 #[cfg(test)]
 mod tests {
-    use super::extend;
+    use super::{extend, mult, scale};
+
+    #[test]
+    fn ticks_of_the_machines_counters_become_time_within_the_bound() {
+        for hz in [
+            1_193_182,
+            3_579_545,
+            10_000_000,
+            100_000_000,
+            1_000_000_000,
+            5_000_000_000,
+        ] {
+            let factor = mult(hz);
+            for seconds in [1, 60, 86_400, 365 * 86_400] {
+                let exact = seconds * 1_000_000_000;
+                let ns = scale(hz * seconds, factor);
+                // By at most one part in 2^32 for each tick, and one ns for the rounding at the end.
+                let bound = (u128::from(hz * seconds) >> 32) as u64 + 1;
+                assert!(
+                    ns <= exact && exact - ns <= bound,
+                    "{hz} Hz: {ns} of {exact}"
+                );
+            }
+        }
+        assert_eq!(mult(1_000_000_000), 1 << 32);
+        assert_eq!(mult(0), 1_000_000_000 << 32);
+    }
+
+    #[test]
+    fn a_counter_that_ran_for_years_does_not_overflow() {
+        // 5 GHz for a hundred years.
+        let ticks = 5_000_000_000 * 86_400 * 365 * 100;
+        let years = scale(ticks, mult(5_000_000_000)) / 1_000_000_000 / 86_400 / 365;
+        assert!((99..=100).contains(&years), "{years}");
+        assert_eq!(scale(u64::MAX, 1 << 32), u64::MAX);
+        assert_eq!(scale(u64::MAX, u64::MAX >> 32), u64::MAX - (1 << 32));
+    }
 
     #[test]
     fn a_wrap_goes_on() {

@@ -12,6 +12,8 @@ pub mod boot;
 pub mod calendar;
 #[cfg(target_os = "none")]
 pub mod cgroup;
+pub mod clockevent;
+pub mod clockwatch;
 pub mod cmdline;
 pub mod counter;
 pub mod cred;

@@ -78,6 +78,12 @@ const LATENCY_SCRIPT: &str = "grep measured /proc/wake/latency\necho on > /proc/
     echo off > /proc/wake/latency; grep -c ns /proc/wake/latency\n\
     echo maybe > /proc/wake/latency 2>/dev/null || echo refused\n";
 
+/// As [`SCRIPT`], and what the timers are and the clock.
+const TIMER_SCRIPT: &str = "for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i; echo slept) & done; wait\n\
+    echo cpus $(nproc)\necho broadcast $(cat /sys/devices/system/clockevents/broadcast/current_device)\n\
+    echo clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)\n\
+    echo $(grep -E 'resolution|nohz_mode' /proc/timer_list | sort -u)\necho all is well\n";
+
 fn cases() -> Vec<Case> {
     let script = |name, machine, cpus| Case {
         name,
@@ -95,6 +101,21 @@ fn cases() -> Vec<Case> {
         machine: Machine::default(),
         initrd,
         shows,
+    };
+    let timers = |name, (smp, append): (u32, &str), mut shows: Vec<&'static str>| {
+        shows.insert(0, "slept");
+        shows.push("all is well");
+        let machine = Machine {
+            smp,
+            append: append.into(),
+            ..Machine::default()
+        };
+        Case {
+            name,
+            machine,
+            initrd: Initrd::Script(TIMER_SCRIPT),
+            shows,
+        }
     };
     vec![
         script("one_cpu", with(|m| m.smp = 1), "cpus 1"),
@@ -117,6 +138,31 @@ fn cases() -> Vec<Case> {
                 (m.icount, m.smp) = (true, 1);
             }),
             "cpus 1",
+        ),
+        timers(
+            "timers_by_one_device_for_all",
+            (4, "nolapic_timer"),
+            vec!["cpus 4", "broadcast hpet", ".resolution: 1 nsecs"],
+        ),
+        timers(
+            "timers_by_the_8254",
+            (2, "nolapic_timer hpet=disable clocksource=acpi_pm"),
+            vec!["cpus 2", "broadcast pit", "clock acpi_pm"],
+        ),
+        timers(
+            "timers_at_ticks_only",
+            (2, "highres=off tsc=unstable"),
+            vec!["clock hpet", ".nohz_mode : 1 .resolution: 4000000"],
+        ),
+        timers(
+            "timers_by_a_periodic_tick",
+            (4, "highres=off nohz=off"),
+            vec!["cpus 4", ".nohz_mode : 0 .resolution: 4000000"],
+        ),
+        timers(
+            "timers_by_a_periodic_tick_of_one_device",
+            (2, "highres=off nohz=off nolapic_timer hpet=disable"),
+            vec!["cpus 2", "broadcast pit", ".nohz_mode : 0"],
         ),
         Case {
             name: "unknown_words_go_to_init",

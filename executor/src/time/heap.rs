@@ -164,6 +164,48 @@ impl Heap {
         self.root == node.as_ptr()
     }
 
+    /// Calls `f` with each node, in no order.
+    ///
+    /// # Safety
+    /// Under the queue's lock.
+    pub(super) unsafe fn each(&self, mut f: impl FnMut(NonNull<TimerNode>)) {
+        let mut at = self.first();
+        while let Some(node) = at {
+            f(node);
+            // SAFETY: the nodes met are in this heap, whose links the lock gives to us.
+            at = unsafe { Self::after(node) };
+        }
+    }
+
+    /// The node after `node`, where children come before siblings: each link is followed once in each direction.
+    ///
+    /// # Safety
+    /// As [`Heap::each`]; the node is in this heap.
+    unsafe fn after(node: NonNull<TimerNode>) -> Option<NonNull<TimerNode>> {
+        // SAFETY: by the contract.
+        if let Some(child) = NonNull::new(unsafe { links(node) }.child) {
+            return Some(child);
+        }
+        let mut at = node;
+        loop {
+            // SAFETY: siblings and parents of a node of the heap are nodes of it.
+            if let Some(next) = NonNull::new(unsafe { links(at) }.next) {
+                return Some(next);
+            }
+            // Back to the first of the row, and then up.
+            loop {
+                // SAFETY: as above.
+                let prev = NonNull::new(unsafe { links(at) }.prev)?;
+                // SAFETY: as above.
+                let was_first = unsafe { links(prev) }.child == at.as_ptr();
+                at = prev;
+                if was_first {
+                    break;
+                }
+            }
+        }
+    }
+
     /// Takes a node out.
     ///
     /// # Safety

@@ -4,13 +4,15 @@
     reason = "timers are linked in place, in a heap that others share"
 )]
 
+mod armed;
 mod heap;
 mod hrtimer;
 mod instant;
 mod queue;
 mod sleep;
 
+pub use armed::{Armed, Expiry, armed};
 pub use hrtimer::HrTimer;
 pub use instant::Instant;
-pub use queue::{TimerQueue, run_expired};
+pub use queue::{TimerQueue, run_expired, set_timer_again};
 pub use sleep::{Elapsed, Interval, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};

@@ -47,11 +47,11 @@ enum Stand {
     Fired,
 }
 
-struct Body {
+pub(super) struct Body {
     stand: Stand,
     /// The callback is under way.
     calling: bool,
-    action: Action,
+    pub(super) action: Action,
 }
 
 /// A timer's place in a queue, pinned where its owner keeps it.
@@ -102,7 +102,7 @@ impl TimerNode {
         clippy::mut_from_ref,
         reason = "the queue's lock stands for the exclusive borrow"
     )]
-    unsafe fn body(&self) -> &mut Body {
+    pub(super) unsafe fn body(&self) -> &mut Body {
         // SAFETY: by the contract nobody else uses the body.
         unsafe { &mut *self.body.get() }
     }
@@ -242,12 +242,12 @@ impl TimerNode {
 
 /// The armed timers of a CPU.
 pub struct TimerQueue {
-    inner: SpinLockIrq<Inner>,
+    pub(super) inner: SpinLockIrq<Inner>,
     cpu: u32,
 }
 
-struct Inner {
-    heap: Heap,
+pub(super) struct Inner {
+    pub(super) heap: Heap,
     /// Counts timers armed, so that equal deadlines keep their order.
     armed: u64,
     /// Timers are being expired: the next one is asked for at the end.
@@ -347,6 +347,20 @@ impl fmt::Debug for TimerQueue {
         f.debug_struct("TimerQueue")
             .field("cpu", &self.cpu)
             .finish_non_exhaustive()
+    }
+}
+
+/// Asks the platform once more for the interrupt of this CPU's next timer, as after a change of the device that makes it.
+///
+/// # Context
+/// Any, interrupts off.
+pub fn set_timer_again() {
+    if let Some(shared) = cpu::shared() {
+        let inner = shared.timers().inner.lock();
+        // Who is expiring timers asks at the end.
+        if !inner.expiring {
+            platform::get().set_timer(inner.heap.first_deadline().unwrap_or(Instant::MAX));
+        }
     }
 }
 

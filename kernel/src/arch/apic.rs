@@ -9,7 +9,8 @@
 
 use super::cpu::Features;
 use super::mmio::Registers;
-use super::{tsc, vectors};
+use super::{event, tsc, vectors};
+use crate::clockevent::{Mode, Rate};
 use conquer_once::noblock::OnceCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use x86_64::registers::model_specific::Msr;
@@ -40,6 +41,7 @@ const DELIVER_STARTUP: u32 = 0b110 << 8;
 const SEND_PENDING: u32 = 1 << 12;
 const ASSERT: u32 = 1 << 14;
 const ALL_OTHERS: u32 = 0b11 << 18;
+const TIMER_PERIODIC: u32 = 0b01 << 17;
 const TIMER_TSC_DEADLINE: u32 = 0b10 << 17;
 const DIVIDE_BY_1: u32 = 0b1011;
 
@@ -83,7 +85,9 @@ pub fn init(features: &Features) {
     };
     // Fails only if it was set before.
     let _ = ACCESS.try_init_once(|| access);
-    TSC_DEADLINE.store(features.tsc_deadline, Ordering::Relaxed);
+    // A deadline is for once only.
+    let deadline = features.tsc_deadline && event::mode() != Mode::Periodic;
+    TSC_DEADLINE.store(deadline, Ordering::Relaxed);
     init_cpu();
 }
 
@@ -122,7 +126,7 @@ pub fn init_cpu() {
     write(LVT_ERROR, u32::from(vectors::APIC_ERROR));
     take_errors();
     write(TIMER_DIVIDE, DIVIDE_BY_1);
-    let mode = if TSC_DEADLINE.load(Ordering::Relaxed) {
+    let mode = if has_deadline() {
         TIMER_TSC_DEADLINE
     } else {
         0
@@ -246,6 +250,12 @@ pub fn counted() -> u32 {
     u32::MAX - read(TIMER_CURRENT)
 }
 
+/// The clocks that the timer still counts down, where it counts clocks.
+#[cfg(feature = "ktest")]
+pub fn timer_left() -> u64 {
+    u64::from(read(TIMER_CURRENT))
+}
+
 /// Lets the timer count down from its largest value without an interrupt.
 pub fn start_counting() {
     write(LVT_TIMER, MASKED | u32::from(vectors::TIMER));
@@ -263,12 +273,38 @@ pub fn calibrated(clocks: u32, ns: u64) {
     init_cpu();
 }
 
-/// The name of the timer as a clock event device, as Linux has it.
-pub fn timer_name() -> &'static str {
-    if TSC_DEADLINE.load(Ordering::Relaxed) {
-        "lapic-deadline"
+/// Whether the timer is set to values of the time-stamp counter.
+#[inline]
+pub fn has_deadline() -> bool {
+    TSC_DEADLINE.load(Ordering::Relaxed)
+}
+
+/// How the timer counts.
+pub fn timer_rate() -> Rate {
+    if has_deadline() {
+        Rate::new(tsc::hz(), 0xf, u64::MAX >> 1)
     } else {
-        "lapic"
+        let clocks_per_ns = CLOCKS_PER_NS.load(Ordering::Relaxed);
+        Rate {
+            ticks_per_ns: clocks_per_ns.max(1),
+            min_ticks: 0xf,
+            max_ticks: u64::from(u32::MAX) >> 1,
+        }
+    }
+}
+
+/// Makes the timer interrupt this CPU in `ticks` of its own, once, instead of when it was to.
+///
+/// # Context
+/// Any, interrupts off.
+#[inline]
+pub fn set_ticks(ticks: u64) {
+    if has_deadline() {
+        let deadline = tsc::read().saturating_add(ticks);
+        // SAFETY: sets this CPU's timer; the CPU has the MSR. Zero would stop the timer, so it is not written.
+        unsafe { Msr::new(MSR_TSC_DEADLINE).write(deadline.max(1)) };
+    } else {
+        write(TIMER_INITIAL, ticks.clamp(1, u64::from(u32::MAX)) as u32);
     }
 }
 
@@ -280,20 +316,26 @@ pub fn timer_name() -> &'static str {
 /// Any, interrupts off.
 #[inline]
 pub fn set_oneshot(delta_ns: u64) {
-    if TSC_DEADLINE.load(Ordering::Relaxed) {
-        let deadline = tsc::read().saturating_add(tsc::ns_to_ticks(delta_ns));
-        // SAFETY: sets this CPU's timer; the CPU has the MSR. Zero would stop the timer, so it is not written.
-        unsafe { Msr::new(MSR_TSC_DEADLINE).write(deadline.max(1)) };
+    set_ticks(if has_deadline() {
+        tsc::ns_to_ticks(delta_ns)
     } else {
-        let clocks =
-            (u128::from(delta_ns) * u128::from(CLOCKS_PER_NS.load(Ordering::Relaxed))) >> 32;
-        write(TIMER_INITIAL, clocks.clamp(1, u128::from(u32::MAX)) as u32);
-    }
+        let clocks = u128::from(delta_ns) * u128::from(CLOCKS_PER_NS.load(Ordering::Relaxed));
+        u64::try_from(clocks >> 32).unwrap_or(u64::MAX)
+    });
+}
+
+/// Makes the timer interrupt this CPU every `clocks`, unless it is one that has deadlines.
+///
+/// # Context
+/// Boot or task, interrupts off.
+pub fn set_periodic(clocks: u64) {
+    write(LVT_TIMER, TIMER_PERIODIC | u32::from(vectors::TIMER));
+    write(TIMER_INITIAL, clocks.clamp(1, u64::from(u32::MAX)) as u32);
 }
 
 /// Stops this CPU's timer.
 pub fn stop_timer() {
-    if TSC_DEADLINE.load(Ordering::Relaxed) {
+    if has_deadline() {
         // SAFETY: zero disarms the timer.
         unsafe { Msr::new(MSR_TSC_DEADLINE).write(0) };
     } else {

@@ -10,7 +10,10 @@
 
 use super::source::Source;
 use super::tsc;
+use crate::boot;
 use crate::boot::list::List;
+use crate::clockwatch::{Moment, Verdict, Watch};
+use crate::counter::scale;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use core::time::Duration;
 use executor::sync::SpinLockIrq;
@@ -21,10 +24,6 @@ pub const RATE_ONE: u64 = 1 << 32;
 const MAX_SOURCES: usize = 3;
 /// How often the counters are compared. The narrowest one wraps after 4.7 s.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// A time-stamp counter that is off by more than this in an interval is not to be trusted.
-const MAX_SKEW_NS: u64 = 4_000_000;
-/// Readings that took longer than this say nothing: an emulator was held up between them.
-const MAX_READ_NS: u64 = 100_000;
 /// A reader that finds a writer at work this often has interrupted it, and makes do.
 const MAX_ATTEMPTS: u32 = 1 << 16;
 
@@ -85,11 +84,6 @@ static WRITER: SpinLockIrq<State> = SpinLockIrq::new(State {
 /// The counters, for readers: set at boot and never changed.
 static SOURCES: conquer_once::noblock::OnceCell<List<Source, MAX_SOURCES>> =
     conquer_once::noblock::OnceCell::uninit();
-
-#[inline]
-fn scale(value: u64, factor: u64) -> u64 {
-    ((u128::from(value) * u128::from(factor)) >> 32) as u64
-}
 
 /// Ticks of the time-stamp counter since it showed `start`.
 #[inline(always)]
@@ -199,7 +193,8 @@ pub fn start() {
     KEEPER.ticks.store(tsc::read(), Ordering::Relaxed);
 }
 
-/// Lets time go on, by the time-stamp counter, whose rate is known now; `others` can take its place.
+/// Lets time go on, by the time-stamp counter, whose rate is known now; `others` can take its place, and one does where the
+/// command line says so (`clocksource=`, `tsc=unstable`).
 ///
 /// # Context
 /// Boot, before the other CPUs start.
@@ -213,9 +208,18 @@ pub fn calibrated(others: impl Iterator<Item = Source>) {
     let _ = SOURCES.try_init_once(|| sources);
     let mut state = WRITER.lock();
     state.sources = sources;
+    let line = boot::info().cmdline();
+    state.wanted = line.value("clocksource").and_then(|name| state.find(name));
+    let alone = sources.iter().count() < 2;
+    state.tsc_unstable = !alone && line.value("tsc") == Some("unstable");
     // From the start of the boot on.
     KEEPER.mult.store(Source::Tsc.mult(), Ordering::Relaxed);
     KEEPER.raw_mult.store(Source::Tsc.mult(), Ordering::Relaxed);
+    // Another one only from here on: nobody has read it before.
+    if state.select() {
+        let name = state.sources.iter().nth(state.current).map(Source::name);
+        log::info!("clocksource: {} instead of tsc", name.unwrap_or_default());
+    }
 }
 
 /// Goes on from this moment with the counter and rate of `state`.
@@ -256,6 +260,12 @@ pub fn set_rate(rate: u64) {
 }
 
 impl State {
+    /// The counter called `name`.
+    fn find(&self, name: &str) -> Option<usize> {
+        let mut names = self.sources.iter().map(Source::name);
+        names.position(|own| own == name)
+    }
+
     fn is_trusted(&self, index: usize) -> bool {
         index != 0 || !self.tsc_unstable
     }
@@ -299,10 +309,7 @@ pub fn each_available(mut f: impl FnMut(Source)) {
 /// Task.
 pub fn select(name: &str) {
     let switched = WRITER.with(|state| {
-        state.wanted = state
-            .sources
-            .iter()
-            .position(|source| source.name() == name);
+        state.wanted = state.find(name);
         state.select()
     });
     if switched {
@@ -335,28 +342,28 @@ pub fn mark_tsc_unstable(reason: &str) {
     }
 }
 
-/// A moment on the time-stamp counter and on another one, and how long the reading took.
-fn moment(other: Source) -> (u64, u64, u64) {
+/// A moment on the time-stamp counter and on another one.
+fn moment(other: Source) -> Moment {
     let _masked = executor::cpu::irq_save();
-    let start = tsc::read();
-    let value = other.read();
-    (start, value, tsc::read().saturating_sub(start))
+    let ours = tsc::read();
+    let theirs = other.read();
+    Moment {
+        ours,
+        theirs,
+        took: tsc::read().saturating_sub(ours),
+    }
 }
 
-/// By how much the time-stamp counter is off after an interval of `ours` ns by itself and `theirs` ns by another; no
-/// answer if that is within bounds.
-const fn skew(ours: u64, theirs: u64) -> Option<u64> {
-    let skew = ours.abs_diff(theirs);
-    if skew > MAX_SKEW_NS { Some(skew) } else { None }
-}
-
-/// Compares the time-stamp counter with another one, and keeps narrow counters read, for ever.
+/// Compares the time-stamp counter with another one, unless it is to be relied on (`tsc=reliable`), and keeps narrow
+/// counters read, for ever.
 pub async fn watch() {
     let others = SOURCES.try_get().ok().copied().unwrap_or(List::new());
     let Some(other) = others.iter().nth(1) else {
         return;
     };
-    let mut last = moment(other);
+    let reliable = boot::info().cmdline().value("tsc") == Some("reliable");
+    let first = moment(other);
+    let mut watch = Watch::new(Source::Tsc.mult(), other.mult(), other.mask(), first);
     loop {
         executor::time::sleep(WATCH_INTERVAL).await;
         WRITER.with(|state| {
@@ -364,17 +371,14 @@ pub async fn watch() {
                 go_on(state);
             }
         });
-        let now = moment(other);
-        let quick = |took: u64| scale(took, Source::Tsc.mult()) <= MAX_READ_NS;
-        let ours = scale(now.0.saturating_sub(last.0), Source::Tsc.mult());
-        let passed = crate::counter::extend(last.1, now.1, other.mask()).wrapping_sub(last.1);
-        let theirs = scale(passed, other.mult());
-        // An interval that the narrow counter may have wrapped in says nothing.
-        let long = ours > scale(other.mask() / 2, other.mult());
-        if quick(last.2) && quick(now.2) && !long && skew(ours, theirs).is_some() {
-            mark_tsc_unstable("the skew is too large");
+        if reliable {
+            continue;
         }
-        last = now;
+        if let Verdict::Skewed { ours_ns, theirs_ns } = watch.look(moment(other)) {
+            mark_tsc_unstable("the skew is too large");
+            let name = other.name();
+            log::warn!("clocksource: {theirs_ns} ns by '{name}' were {ours_ns} by 'tsc'");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod clock;
 pub mod cpu;
 pub mod cpu_features;
+pub mod event;
 pub mod fixmap;
 pub mod fpu;
 pub mod gdt;

@@ -1,4 +1,5 @@
-//! The 8254's channel 2, as a reference to calibrate by where there is nothing better; and channel 0 put to silence.
+//! The 8254: channel 2 as a reference to calibrate by where there is nothing better, and channel 0 as a device that
+//! interrupts.
 
 #![allow(unsafe_code, reason = "port I/O")]
 
@@ -7,7 +8,6 @@ use x86_64::instructions::port::Port;
 /// Ticks per second.
 pub const HZ: u64 = 1_193_182;
 
-#[cfg(feature = "ktest")]
 const CHANNEL_0: u16 = 0x40;
 const CHANNEL_2: u16 = 0x42;
 const COMMAND: u16 = 0x43;
@@ -36,11 +36,19 @@ pub fn elapsed() -> u64 {
     u64::from(u16::MAX - u16::from_le_bytes([low, high]))
 }
 
-/// Makes channel 0 interrupt once, `ticks` from now: a line that a test can pull.
-#[cfg(feature = "ktest")]
+/// Makes channel 0 interrupt once, `ticks` from now.
 pub fn fire_once(ticks: u16) {
     // Channel 0, low byte then high byte, mode 0, binary.
     write(COMMAND, 0b0011_0000);
+    let [low, high] = ticks.to_le_bytes();
+    write(CHANNEL_0, low);
+    write(CHANNEL_0, high);
+}
+
+/// Makes channel 0 interrupt every `ticks`.
+pub fn fire_every(ticks: u16) {
+    // Channel 0, low byte then high byte, mode 2, binary.
+    write(COMMAND, 0b0011_0100);
     let [low, high] = ticks.to_le_bytes();
     write(CHANNEL_0, low);
     write(CHANNEL_0, high);

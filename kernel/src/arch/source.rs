@@ -71,7 +71,7 @@ impl Source {
 
     /// Nanoseconds per tick, times 2^32.
     pub fn mult(self) -> u64 {
-        ((1_000_000_000_u128 << 32) / u128::from(self.hz().max(1))) as u64
+        crate::counter::mult(self.hz())
     }
 
     /// The counter.

@@ -11,7 +11,8 @@ use super::paging;
 use super::start_info::{StartInfo, StartInfoError};
 use crate::arch::cpu::Features;
 use crate::arch::{
-    ap, apic, calibrate, clock, ioapic, layout, load_kernel_page_table, pic, smp, this_cpu, tsc,
+    ap, apic, calibrate, clock, event, ioapic, layout, load_kernel_page_table, pic, smp, this_cpu,
+    tsc,
 };
 use crate::cmdline::CommandLine;
 use crate::{mm, panic, printk, task};
@@ -108,6 +109,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
     mm::init::init_machine(features.nx);
     super::acpi::init();
     pic::disable();
+    event::choose_mode();
     apic::init(&features);
     this_cpu::finish_first();
     calibrate::run();
@@ -116,6 +118,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
     smp::init();
     task::platform::init();
     task::init();
+    event::init();
     ap::start_others(&features);
     log::info!("boot: machine up after {} us", tsc::now_ns() / 1000);
     task::place::init();
@@ -153,6 +156,7 @@ async fn main() {
 /// Makes what another CPU must have before others know of it.
 pub fn ap_prepare() {
     task::init();
+    event::init_cpu();
 }
 
 /// Continues the boot of another CPU, once all are up.

@@ -7,6 +7,7 @@ use executor::time::{Instant, sleep_until};
 use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, Stop, SysResult};
+use crate::arch::event;
 use crate::ntp::{Refused, Timex, adj, sta};
 use crate::process::thread::Restart;
 use crate::process::{Pid, table};
@@ -146,7 +147,8 @@ impl Clock {
     fn resolution(self) -> u64 {
         match self {
             Clock::RealtimeCoarse | Clock::MonotonicCoarse => COARSE_NS,
-            _ => 1,
+            Clock::Process(_) | Clock::Thread(_) => 1,
+            _ => event::resolution_ns(),
         }
     }
 

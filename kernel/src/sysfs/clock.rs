@@ -7,7 +7,7 @@ use alloc::format;
 use fs::{Credentials, Errno, Result};
 
 use super::tree::Tree;
-use crate::arch::{apic, clock, smp};
+use crate::arch::{clock, event, smp};
 use crate::pseudofs::{Out, Setting, put};
 use crate::rtc;
 
@@ -25,8 +25,9 @@ pub(super) fn add(tree: &Tree) {
     tree.setting(&format!("{SOURCES}/current_clocksource"), current);
     for cpu in 0..smp::cpu_count() {
         let path = format!("{EVENTS}/clockevent{cpu}/current_device");
-        tree.constant(&path, format!("{}\n", apic::timer_name()));
+        tree.constant(&path, format!("{}\n", event::local().traits().name));
     }
+    tree.text(&format!("{EVENTS}/broadcast/current_device"), broadcast);
 }
 
 /// Adds what `class/rtc/rtc0` tells besides its number.
@@ -54,6 +55,14 @@ fn current(out: &mut Out) -> Result<()> {
         "{}\n",
         clock::current().map_or("jiffies", |source| source.name())
     );
+    Ok(())
+}
+
+/// The device that serves all CPUs, while one does; Linux's file is as empty without.
+fn broadcast(out: &mut Out) -> Result<()> {
+    if let Some(served) = event::served() {
+        put!(out, "{}\n", served.device.name);
+    }
     Ok(())
 }
 

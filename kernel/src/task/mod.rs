@@ -81,6 +81,13 @@ fn this() -> &'static CpuTasks {
     unsafe { &*tasks }
 }
 
+/// What CPU `cpu` keeps, once it has been set up.
+fn of(cpu: u32) -> Option<&'static CpuTasks> {
+    let tasks = percpu::of(cpu)?.tasks.load(Ordering::Acquire);
+    // SAFETY: as in `this`.
+    unsafe { tasks.cast::<CpuTasks>().as_ref() }
+}
+
 /// Polls tasks for ever.
 ///
 /// # Context

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use executor::Platform;
 use executor::time::{self, Instant};
 
-use crate::arch::{apic, irq, percpu, tsc, vectors};
+use crate::arch::{apic, event, irq, percpu, tsc, vectors};
 use crate::process::Thread;
 
 /// The machine.
@@ -38,11 +38,7 @@ impl Platform for Machine {
     }
 
     fn set_timer(&self, deadline: Instant) {
-        if deadline == Instant::MAX {
-            apic::stop_timer();
-        } else {
-            apic::set_oneshot(deadline.ns_since(self.now()));
-        }
+        event::set_timer(deadline);
     }
 
     fn preempt(&self) {
@@ -64,12 +60,15 @@ impl Platform for Machine {
 /// Boot, once, on the first CPU, with the local APIC and the clock running.
 pub fn init() {
     executor::platform::register(&MACHINE);
-    irq::set_handler(vectors::TIMER, on_timer);
+    irq::set_handler(vectors::TIMER, |_| timer_is_due());
     irq::set_handler(vectors::RESCHEDULE, on_reschedule);
 }
 
-/// The local APIC's timer: runs what is due, and lets the loop see what that woke.
-fn on_timer(_: u8) {
+/// A timer interrupt: runs what is due, and lets the loop see what that woke.
+///
+/// # Context
+/// Hard interrupt.
+pub fn timer_is_due() {
     time::run_expired(Instant::from_ns(tsc::now_ns()));
     executor::cpu::set_need_resched();
 }

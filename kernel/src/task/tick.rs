@@ -1,6 +1,6 @@
 //! The periodic tick: while a CPU polls user threads, it looks every 4 ms whether a slice is over and who used the time.
 //!
-//! An idle CPU has none: the tick stops by itself when it finds the CPU idle, and the loop starts it again with the
+//! An idle CPU has none, without `nohz=off`: the tick stops by itself when it finds the CPU idle, and the loop starts it again with the
 //! first thread that it polls.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use executor::cpu;
 use executor::time::{HrTimer, Instant};
 
-use crate::arch::percpu;
+use crate::arch::{event, percpu};
 use crate::process;
 
 /// Ticks in a second. `times(2)` and `/proc` count in hundredths whatever this is.
@@ -19,7 +19,7 @@ pub const TICK_NS: u64 = 1_000_000_000 / HZ;
 /// One CPU's tick.
 pub struct Tick {
     timer: HrTimer,
-    /// Owner CPU only.
+    /// Written by the owner CPU only.
     running: AtomicBool,
     /// Ticks so far. Owner CPU only.
     count: AtomicU64,
@@ -52,14 +52,20 @@ impl Tick {
     #[cold]
     fn start(&self) {
         self.running.store(true, Ordering::Relaxed);
-        self.timer.arm(Instant::now().add_ns(TICK_NS));
+        self.timer.arm(event::next_tick(Instant::now()));
     }
+}
+
+/// Whether CPU `cpu` ticks.
+pub fn is_running(cpu: u32) -> bool {
+    let tasks = super::of(cpu);
+    tasks.is_some_and(|tasks| tasks.tick.running.load(Ordering::Relaxed))
 }
 
 /// Context: timer interrupt, on the CPU whose tick it is.
 fn on_tick(now: Instant) -> Option<Instant> {
     let here = percpu::this();
-    if here.idle.load(Ordering::Relaxed) {
+    if here.idle.load(Ordering::Relaxed) && event::is_tickless() {
         super::this().tick.running.store(false, Ordering::Relaxed);
         return None;
     }
@@ -79,5 +85,5 @@ fn on_tick(now: Instant) -> Option<Instant> {
     let count = super::this().tick.count.fetch_add(1, Ordering::Relaxed);
     super::place::balance(count);
     cpu::set_need_resched();
-    Some(now.add_ns(TICK_NS))
+    Some(event::next_tick(now))
 }

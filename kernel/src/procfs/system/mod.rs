@@ -6,6 +6,7 @@ mod kmsg;
 mod latency;
 mod memory;
 mod stat;
+mod timers;
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -50,6 +51,7 @@ pub(super) const FILES: &[File] = &[
     ("softirqs", 0o444, interrupts::show_softirqs),
     ("stat", 0o444, stat::show),
     ("swaps", 0o444, swaps),
+    ("timer_list", 0o400, timers::show),
     ("uptime", 0o444, uptime),
     ("version", 0o444, version),
     ("vmstat", 0o444, memory::vmstat),

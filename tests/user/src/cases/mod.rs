@@ -27,6 +27,7 @@ mod sysctl;
 mod terminal;
 mod threads;
 mod time;
+mod timers;
 mod waiting;
 mod waitv;
 
@@ -99,6 +100,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("terminal", terminal::CASES),
         ("threads", threads::CASES),
         ("time", time::CASES),
+        ("timers", timers::CASES),
         ("waiting", waiting::CASES),
         ("waitv", waitv::CASES),
     ];
