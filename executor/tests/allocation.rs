@@ -6,7 +6,10 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     future::pending,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use executor::{
@@ -14,9 +17,11 @@ use executor::{
     irq::IrqEvent,
     platform::VirtualTime,
     spawn,
-    sync::{Mutex, WaitQueue, channel},
+    sync::{Mutex, Notify, WaitQueue, channel},
     time::{HrTimer, Instant, sleep_until},
-    try_spawn, yield_now,
+    try_spawn,
+    work::Config,
+    yield_now,
 };
 
 /// The system's allocator, counting what this thread does, and failing when told to.
@@ -176,4 +181,31 @@ fn timers_are_armed_and_cancelled_without_allocating() {
         });
     });
     assert_eq!(calls, 0);
+}
+
+#[test]
+fn works_are_queued_run_and_flushed_without_memory() {
+    let ex = Executor::new(Fifo::new());
+    let queue = Config::new("reclaim").max_active(1).build();
+    let make = || async { yield_now().await };
+    let works = ["a", "b"].map(|name| queue.work(name, make).unwrap());
+    let (done, flush) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    let (tell, asked) = (done.clone(), flush.clone());
+    let flusher = spawn("flusher", async move {
+        asked.notified().await;
+        queue.flush().await;
+        tell.store(true, Ordering::Relaxed);
+        queue
+    });
+    ex.run_until_idle(&NoHooks);
+    let taken = allocations(|| {
+        FAIL.set(true);
+        hardirq(|| works.iter().for_each(|work| assert!(work.queue())));
+        flush.notify_one();
+        ex.run_until_idle(&NoHooks);
+        FAIL.set(false);
+    });
+    assert_eq!((taken, done.load(Ordering::Relaxed)), (0, true));
+    drop((works, flusher));
+    ex.run_until_idle(&NoHooks);
 }

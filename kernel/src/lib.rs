@@ -64,3 +64,5 @@ pub mod usermem;
 pub mod uts;
 #[cfg(target_os = "none")]
 pub mod vdso;
+#[cfg(target_os = "none")]
+pub mod work;

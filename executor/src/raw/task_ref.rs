@@ -12,7 +12,7 @@ use super::{
     CpuShared,
     cell::ReadOutput,
     header::{self, Header, WANT_NOTHING, WANT_REFRESH},
-    state::{COMPLETE, PINNED, RUNNING, SCHEDULED},
+    state::{COMPLETE, PINNED, ROAMS, RUNNING, SCHEDULED},
     waker,
 };
 use crate::{
@@ -162,6 +162,11 @@ impl TaskRef {
     /// Whether the task stays on its CPU whatever is asked: its future is not `Send`.
     pub fn is_pinned(&self) -> bool {
         self.header().state.load().has(PINNED)
+    }
+
+    /// Whether the task may be woken on any CPU.
+    pub(crate) fn roams(&self) -> bool {
+        self.header().state.load().has(ROAMS)
     }
 
     /// Asks the task's CPU to hand it to CPU `cpu`, unless it is [pinned](TaskRef::is_pinned).

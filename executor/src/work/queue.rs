@@ -7,9 +7,10 @@ use core::{
     task::Poll,
 };
 
-use super::slots::Slots;
+use super::{Config, slots::Slots};
 use crate::{
     cpu,
+    policy::Urgency,
     raw::{CpuShared, TaskRef},
     scope::Scope,
     spawn::{SpawnError, Spawner},
@@ -19,6 +20,9 @@ use crate::{
 /// A queue of works: how many are under way at a time, and in what order they start.
 #[derive(Debug)]
 pub struct WorkQueue {
+    name: &'static str,
+    bound: bool,
+    urgency: Urgency,
     shared: Arc<Shared>,
     /// Holds the works' tasks.
     scope: Scope,
@@ -32,13 +36,25 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Starts what may be started. Called without the lock, which a wake-up does not need.
-    fn start(&self) {
+    pub(super) fn start(&self) {
         while let Some((task, cpu)) = self.slots.with(Slots::start_next) {
-            if let Some(cpu) = cpu {
+            // A task that roams is asked even where it is, so that its waker leaves it there.
+            if let Some(cpu) = cpu.filter(|cpu| *cpu != task.cpu() || task.roams()) {
                 task.migrate(cpu);
             }
             task.wake();
         }
+    }
+
+    /// Lets no work start, or lets them start once more at the next [`Shared::start`].
+    pub(super) fn set_frozen(&self, frozen: bool) {
+        self.slots.with(|slots| slots.set_frozen(frozen));
+    }
+
+    /// Waits until no work is under way.
+    pub(super) async fn settle_running(&self) {
+        let settled = || (self.slots.with(|slots| slots.active()) == 0).then_some(());
+        self.settled.wait_until(settled).await;
     }
 
     /// Waits, in the work's own task, until it is to run.
@@ -73,25 +89,43 @@ impl Shared {
 }
 
 impl WorkQueue {
-    /// A queue whose works are up to `max_active` at a time under way.
-    ///
-    /// # Panics
-    /// If that is none.
-    pub fn new(max_active: usize) -> Self {
-        assert!(max_active > 0, "a queue lets some work run");
-        let slots = SpinLockIrq::new(Slots::new(max_active));
+    pub(super) fn new(config: Config) -> Self {
+        let slots = Slots::new(config.bound, config.max_active);
+        let shared = Arc::new(Shared {
+            slots: SpinLockIrq::new(slots),
+            settled: WaitQueue::new(),
+        });
+        if let Some(freezer) = &config.freezer {
+            freezer.adopt(&shared);
+        }
         Self {
-            shared: Arc::new(Shared {
-                slots,
-                settled: WaitQueue::new(),
-            }),
+            name: config.name,
+            bound: config.bound,
+            urgency: config.urgency,
+            shared,
             scope: Scope::new(),
         }
     }
 
-    /// A queue whose works run one after the other, in the order in which they were queued.
-    pub fn ordered() -> Self {
-        Self::new(1)
+    /// The name given when it was made.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How many of its works are under way.
+    pub fn active(&self) -> usize {
+        self.shared.slots.with(|slots| slots.active())
+    }
+
+    /// Sets how many of its works may be under way at a time; see [`Config::max_active`].
+    ///
+    /// # Context
+    /// Any.
+    pub fn set_max_active(&self, max_active: usize) {
+        self.shared
+            .slots
+            .with(|slots| slots.set_max_active(max_active));
+        self.shared.start();
     }
 
     /// Makes a work: what `make` gives is run once for each time that the work is queued and started.
@@ -99,10 +133,10 @@ impl WorkQueue {
     /// A work never runs twice at a time. Dropping it cancels it: its future is dropped at the await where it stands.
     ///
     /// # Context
-    /// Task: the work's task is allocated here.
+    /// Task: the work's task is allocated here, and nothing when it is queued and run.
     /// # Errors
     /// As [`Spawner::try_spawn`].
-    pub fn work<M, F>(&self, spawner: Spawner, mut make: M) -> Result<Work, SpawnError<()>>
+    pub fn work<M, F>(&self, name: &'static str, mut make: M) -> Result<Work, SpawnError<()>>
     where
         M: FnMut() -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -125,6 +159,10 @@ impl WorkQueue {
                 seat.done();
             }
         };
+        let mut spawner = Spawner::new(name).urgency(self.urgency);
+        if !self.bound {
+            spawner = spawner.anywhere();
+        }
         let spawned = self.scope.try_spawn(spawner, run);
         let handle = spawned.map_err(|e| SpawnError {
             future: (),
@@ -212,7 +250,8 @@ pub struct Work {
 }
 
 impl Work {
-    /// Asks for a run. False if one is queued already: several requests before a run starts are one.
+    /// Asks for a run, on this CPU if the queue is a bound one. False if one is queued already: several requests before a run
+    /// starts are one.
     ///
     /// # Context
     /// Any.
@@ -233,7 +272,7 @@ impl Work {
         if !self
             .shared
             .slots
-            .with(|slots| slots.queue(self.slot, cpu, by))
+            .with(|slots| slots.queue(self.slot, cpu, cpu::id(), by))
         {
             return false;
         }
@@ -256,11 +295,20 @@ impl Work {
     ///
     /// Not from within the work itself, which would wait for itself.
     pub async fn cancel(&self) -> bool {
+        let was_queued = self.try_cancel();
+        self.flush().await;
+        was_queued
+    }
+
+    /// Takes back a run that has not started, and does not wait for one under way. True if one was taken back.
+    ///
+    /// # Context
+    /// Any.
+    pub fn try_cancel(&self) -> bool {
         let was_queued = self.shared.slots.with(|slots| slots.cancel(self.slot));
         if was_queued {
             self.shared.settled.wake_all();
         }
-        self.flush().await;
         was_queued
     }
 }

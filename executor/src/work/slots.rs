@@ -2,10 +2,10 @@
 //!
 //! Nothing here allocates, wakes or drops what others own; room is made by the caller beforehand.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::mem;
 
-use crate::raw::TaskRef;
+use crate::{cpu, raw::TaskRef};
 
 /// One work.
 #[derive(Default)]
@@ -20,35 +20,40 @@ struct Slot {
     start: bool,
     /// Where the next run is to be.
     cpu: Option<u32>,
+    /// Where the run under way is to begin.
+    place: Option<u32>,
+    /// The pool in which the run under way counts.
+    pool: usize,
 }
 
 /// All works of a queue.
+#[derive(Default)]
 pub(super) struct Slots {
     slots: Vec<Option<Slot>>,
     /// Works that wait, in the order in which they were queued.
     waiting: VecDeque<usize>,
+    /// How many are under way: on each CPU, or of an unbound queue on all together.
+    active: Vec<usize>,
     max_active: usize,
-    active: usize,
     draining: bool,
+    frozen: bool,
     /// The number of the last request.
     last: u64,
 }
 
 impl Slots {
-    pub(super) const fn new(max_active: usize) -> Self {
+    pub(super) fn new(bound: bool, max_active: usize) -> Self {
+        let pools = if bound { cpu::MAX_CPUS } else { 1 };
         Self {
-            slots: Vec::new(),
-            waiting: VecDeque::new(),
+            active: vec![0; pools],
             max_active,
-            active: 0,
-            draining: false,
-            last: 0,
+            ..Self::default()
         }
     }
 
     /// Nothing but room for `works` works.
     pub(super) fn with_room(works: usize) -> Self {
-        let mut slots = Self::new(0);
+        let mut slots = Self::default();
         slots.slots.reserve_exact(works);
         slots.waiting.reserve_exact(works);
         slots
@@ -71,6 +76,23 @@ impl Slots {
 
     pub(super) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// How many works are under way.
+    pub(super) fn active(&self) -> usize {
+        self.active.iter().sum()
+    }
+
+    pub(super) fn set_max_active(&mut self, max_active: usize) {
+        self.max_active = max_active;
+    }
+
+    pub(super) fn set_frozen(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    fn is_bound(&self) -> bool {
+        self.active.len() > 1
     }
 
     pub(super) fn set_draining(&mut self, draining: bool) {
@@ -112,11 +134,18 @@ impl Slots {
         let Some(work) = self.slots[slot].as_mut() else {
             return false;
         };
-        work.cpu.is_none_or(|cpu| cpu == here) && mem::take(&mut work.start)
+        work.place.is_none_or(|cpu| cpu == here) && mem::take(&mut work.start)
     }
 
-    /// Queues a request, made by task `by`. False if one waits already, or none is taken now.
-    pub(super) fn queue(&mut self, slot: usize, cpu: Option<u32>, by: Option<usize>) -> bool {
+    /// Queues a request for CPU `cpu`, made on CPU `here` by task `by`. False if one waits already, or none is taken now.
+    pub(super) fn queue(
+        &mut self,
+        slot: usize,
+        cpu: Option<u32>,
+        here: u32,
+        by: Option<usize>,
+    ) -> bool {
+        let cpu = cpu.or(self.is_bound().then_some(here));
         if self.draining && !self.is_running_task(by) {
             return false;
         }
@@ -157,18 +186,32 @@ impl Slots {
     /// Starts the first request that may be, and says whose it is and where it is to run. A work that runs is passed over:
     /// it does not run twice at a time.
     pub(super) fn start_next(&mut self) -> Option<(TaskRef, Option<u32>)> {
-        if self.active >= self.max_active {
+        if self.frozen {
             return None;
         }
-        let slots = &self.slots;
-        let idle = |slot: &usize| slots[*slot].as_ref().is_some_and(|work| work.running == 0);
-        let position = self.waiting.iter().position(idle)?;
+        let may_start = |slot: &usize| {
+            let idle = |work: &&Slot| work.running == 0;
+            let work = self.slots[*slot].as_ref().filter(idle);
+            work.is_some_and(|work| self.active[self.pool(work)] < self.max_active)
+        };
+        let position = self.waiting.iter().position(may_start)?;
         let slot = self.waiting.remove(position)?;
+        let pool = self.pool(self.slots[slot].as_ref()?);
         let work = self.slots[slot].as_mut()?;
         work.running = mem::take(&mut work.queued);
         work.start = true;
-        self.active += 1;
-        Some((work.task.clone()?, work.cpu))
+        work.place = work.cpu;
+        work.pool = pool;
+        self.active[pool] += 1;
+        Some((work.task.clone()?, work.place))
+    }
+
+    /// The pool in which the next run of `work` counts.
+    fn pool(&self, work: &Slot) -> usize {
+        match work.cpu {
+            Some(cpu) if self.is_bound() => cpu as usize,
+            _ => 0,
+        }
     }
 
     /// Notes that a run is over.
@@ -176,7 +219,7 @@ impl Slots {
         if let Some(work) = self.slots[slot].as_mut()
             && mem::take(&mut work.running) != 0
         {
-            self.active -= 1;
+            self.active[work.pool] -= 1;
         }
     }
 

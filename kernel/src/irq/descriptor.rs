@@ -362,6 +362,10 @@ impl Descriptor {
             return;
         }
         let mut state = self.state.lock();
+        if action.gone.load(Ordering::Acquire) {
+            // The bit is taken away with it, and may be another's by now.
+            return;
+        }
         state.oneshot &= !action.oneshot_bit;
         // A handler that runs at this moment looks at the bits when it is through.
         state.unmask_if(|state| state.oneshot == 0 && !state.in_progress);

@@ -17,8 +17,8 @@
 //! | `irq_domain_add_linear`, `irq_create_mapping`, `irq_dispose_mapping` | [`Domain`] |
 //! | `handle_edge_irq`, `handle_level_irq`, `handle_fasteoi_irq`, `handle_simple_irq`, `handle_percpu_irq`, `handle_bad_irq` | [`Flow`] |
 //! | `request_irq`, `IRQF_*` | [`Request`], [`Flags`] |
-//! | `request_threaded_irq` without a handler of one's own | [`Request::event`]: the task that awaits it is the thread |
-//! | `irq_finalize_oneshot` | [`Irq::done`] |
+//! | `request_threaded_irq` | [`Request::submit_threaded`]; or [`Request::event`]: the task that awaits it is the thread |
+//! | `irq_finalize_oneshot` | at the thread's end; [`Irq::done`] |
 //! | `free_irq` | [`Irq::free`], or dropping it |
 //! | `disable_irq`, `disable_irq_nosync`, `enable_irq`, `synchronize_irq` | [`Irq::disable`], [`Irq::disable_nosync`], [`Irq::enable`], [`Descriptor::synchronize`] |
 //! | `irq_set_affinity` | [`Descriptor::set_affinity`] |
@@ -35,6 +35,9 @@ pub mod spurious;
 mod table;
 #[cfg(test)]
 mod tests;
+mod threaded;
+#[cfg(feature = "ktest")]
+mod threaded_ktests;
 
 pub use action::{Action, Answer, Flags, Handler};
 pub use chip::{Chip, CpuSet, Trigger};
@@ -43,6 +46,7 @@ pub use domain::Domain;
 pub use flow::Flow;
 pub use request::{Irq, IrqError, Request};
 pub use table::{IRQS, allocate, existing, get, reserve, retire};
+pub use threaded::ThreadedIrq;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -72,6 +72,10 @@ impl Request {
         })
     }
 
+    pub(super) fn name(&self) -> &str {
+        self.0.name()
+    }
+
     /// How the line is wanted.
     pub fn flags(mut self, flags: Flags) -> Self {
         self.0.flags |= flags;
@@ -140,6 +144,14 @@ impl Irq {
         self.line.answer(&self.action);
     }
 
+    /// For a task that answers without owning the line.
+    pub(super) fn answer(&self) -> Answerer {
+        Answerer {
+            line: self.line,
+            action: Arc::clone(&self.action),
+        }
+    }
+
     /// Disables the line, once more if it is; returns when no handler of it runs any more.
     ///
     /// # Context
@@ -181,6 +193,19 @@ impl Irq {
     /// Task. Spins: for as long as the handlers take.
     pub fn free(self) {
         drop(self);
+    }
+}
+
+/// Answers for a line that somebody else gives back.
+pub(super) struct Answerer {
+    line: &'static Descriptor,
+    action: Arc<Action>,
+}
+
+impl Answerer {
+    /// As [`Irq::done`].
+    pub(super) fn done(&self) {
+        self.line.answer(&self.action);
     }
 }
 

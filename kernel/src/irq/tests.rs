@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 
 use executor::irq::IrqEvent;
 use executor::platform::VirtualTime;
+use executor::sync::Semaphore;
+use executor::{Executor, Fifo, NoHooks};
 
 use super::*;
 
@@ -373,4 +375,83 @@ fn a_domain_gives_each_of_its_lines_one_number() {
     assert_eq!(domain.unmap(4), Ok(()));
     assert!(get(dynamic.number()).is_none());
     assert_eq!(domain.unmap(4), Err(IrqError::Invalid));
+}
+
+#[test]
+fn a_threaded_line_is_held_off_until_its_thread_is_through() {
+    let (chip, line) = line(Flow::Level, Trigger::Level);
+    let ex = Executor::new(Fifo::new());
+    let run = || ex.run_until_idle(&NoHooks);
+    let go = Arc::new(Semaphore::new(0));
+    let runs = Arc::new(AtomicU32::new(0));
+    let (may, count) = (go.clone(), runs.clone());
+    let thread = move || {
+        let (may, count) = (may.clone(), count.clone());
+        async move {
+            may.acquire(1).await.forget();
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    assert!(matches!(
+        Request::new("dev").submit_threaded(line, thread.clone()),
+        Err(IrqError::Invalid)
+    ));
+    let request = Request::new("dev").flags(Flags::ONESHOT);
+    let irq = request
+        .submit_threaded(line, thread)
+        .expect("the line is free");
+    let name = irq.thread().task().map(executor::TaskRef::name);
+    assert_eq!(name, Some("irq/40-dev"));
+    chip.take();
+    line.handle();
+    run();
+    assert_eq!(
+        chip.take(),
+        ["mask", "ack"],
+        "held off while the thread waits"
+    );
+    go.release(1);
+    run();
+    assert_eq!(
+        (chip.take(), runs.load(Ordering::Relaxed)),
+        (vec!["unmask"], 1)
+    );
+
+    // Freed while it runs: the line is off at once, and the thread comes to its end.
+    line.handle();
+    run();
+    let freed = executor::spawn("free", irq.free());
+    run();
+    assert!(!freed.is_finished());
+    chip.take();
+    go.release(1);
+    run();
+    assert!(freed.is_finished());
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert_eq!(chip.take(), Vec::<&str>::new(), "nobody's line stays off");
+}
+
+#[test]
+fn a_threaded_lines_handler_decides_whether_its_thread_runs() {
+    let (_, line) = line(Flow::Edge, Trigger::Edge);
+    let ex = Executor::new(Fifo::new());
+    let runs = Arc::new(AtomicU32::new(0));
+    let (asked, count) = (AtomicU32::new(0), runs.clone());
+    let request =
+        Request::new("dev").handler(move |_| match asked.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => Answer::WAKE_THREAD,
+            _ => Answer::HANDLED,
+        });
+    let irq = request.submit_threaded(line, move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    let irq = irq.expect("the line is free");
+    for expected in [1, 1, 2, 2] {
+        line.handle();
+        ex.run_until_idle(&NoHooks);
+        assert_eq!(runs.load(Ordering::Relaxed), expected);
+    }
+    drop(irq);
+    ex.run_until_idle(&NoHooks);
 }

@@ -10,7 +10,6 @@ use executor::irq::IrqEvent;
 use executor::softirq::{self, Tasklet, Vector};
 use executor::sync::{Mutex, channel};
 use executor::time::{HrTimer, Instant, sleep, timeout};
-use executor::work::WorkQueue;
 use executor::{Scope, Spawner, spawn_on, yield_now};
 use test_macros::kernel_test;
 
@@ -209,22 +208,4 @@ async fn a_tasklet_asked_for_by_all_cpus_runs_on_one_at_a_time() {
         Some(tasklet) => tasklet.kill().await,
         None => panic!("the callers have ended"),
     }
-}
-
-#[kernel_test(cpus = 2)]
-async fn works_run_on_the_cpu_they_are_queued_for() {
-    static SEEN: AtomicU64 = AtomicU64::new(0);
-    let queue = WorkQueue::new(4);
-    let work = queue.work(Spawner::new("work"), || async {
-        SEEN.store(u64::from(cpu::id()) + 1, Ordering::Release);
-    });
-    let work = work.expect("there is memory at boot");
-    for round in 0..50 {
-        let to = round % smp::cpu_count();
-        assert!(work.queue_on(to));
-        work.flush().await;
-        assert_eq!(SEEN.load(Ordering::Acquire), u64::from(to) + 1);
-    }
-    drop(work);
-    queue.destroy().await;
 }

@@ -31,6 +31,8 @@ pub mod suspend;
 #[cfg(feature = "ktest")]
 mod suspend_ktests;
 pub mod tick;
+#[cfg(feature = "ktest")]
+mod work_ktests;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
