@@ -39,8 +39,15 @@ fn a_shell_at_a_terminal_does_what_users_expect() -> Result<()> {
     session.expect("leave with `poweroff`", BUILT)?;
     session.expect(PROMPT, BUILT)?;
     line(&mut session, "stty size", "31 97")?;
-    // Backspace, and a character put in after two steps back.
-    line(&mut session, "echo wrx\x7fng\x1b[D\x1b[Do", "wrong")?;
+    // Backspace, and a character put in after two steps back. Each key by itself: what a key sends has to arrive in one
+    // piece, for which the serial port has room.
+    session.send("echo wrx\x7fng")?;
+    session.expect("ng", SOON)?;
+    for _ in 0..2 {
+        session.send("\x1b[D")?;
+        session.expect("\x08", SOON)?;
+    }
+    line(&mut session, "o", "wrong")?;
     // The line before, from the history.
     line(&mut session, "\x1b[A", "wrong")?;
     line(&mut session, "seq 5 | tail -n 1 > /tmp/n; cat /tmp/n", "5")?;
@@ -60,16 +67,18 @@ fn a_shell_at_a_terminal_does_what_users_expect() -> Result<()> {
 
 /// Ctrl-C, Ctrl-Z, `jobs`, `fg`.
 fn jobs(session: &mut Session) -> Result<()> {
-    session.send("sleep 1000\r")?;
-    session.expect("sleep 1000", SOON)?;
-    std::thread::sleep(Duration::from_millis(500)); // until the shell has made it the foreground job
+    // It is the foreground job when it answers: no key before that.
+    session.send("sh -c 'while echo $((6*7))on; read key; do echo $key$key; done'\r")?;
+    session.expect("42on", SOON)?;
     session.send("\x1a")?;
     session.expect("[1]+  Stopped", SOON)?;
     session.expect(PROMPT, SOON)?;
     line(session, "jobs", "[1]+  Stopped")?;
     session.send("fg\r")?;
-    session.expect("\nsleep 1000", SOON)?;
-    std::thread::sleep(Duration::from_millis(500));
+    session.expect("\nsh -c", SOON)?;
+    session.send("ab\r")?;
+    session.expect("abab", SOON)?;
+    session.expect("42on", SOON)?;
     session.send("\x03")?;
     session.expect("^C", SOON)?;
     session.expect(PROMPT, SOON)?;
@@ -89,10 +98,9 @@ fn screens(session: &mut Session) -> Result<()> {
     ensure!(drawn.contains("\x1b[30;1H30"), "{drawn:?}");
     session.send("Gonew line")?;
     session.expect("new line", SOON)?;
-    // By itself: what follows an escape at once is taken for a key's sequence.
-    std::thread::sleep(Duration::from_millis(500));
+    // By itself: what follows an escape at once is taken for a key's sequence. The line of status tells when it was taken.
     session.send("\x1b")?;
-    std::thread::sleep(Duration::from_millis(500));
+    session.expect("- /tmp/v [Modified]", SOON)?;
     session.send(":wq\r")?;
     session.expect(PROMPT, SOON)?;
     line(session, "tail -n 1 /tmp/v", "new line")
