@@ -93,14 +93,22 @@ impl BareMachine {
         );
         machine.program("apt-get", &body);
         symlink("/usr/bin/env", machine.0.join("env")).expect("it is new");
-        fs::copy(env!("CARGO_BIN_EXE_tests"), machine.0.join("runner")).expect("there is room");
+        machine.copy(Path::new(env!("CARGO_BIN_EXE_tests")), "runner");
         machine
     }
 
     fn program(&self, name: &str, body: &str) {
-        let path = self.0.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("there is room");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let text = self.0.join(format!("{name}.text"));
+        fs::write(&text, format!("#!/bin/sh\n{body}\n")).expect("there is room");
+        fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        self.copy(&text, name);
+    }
+
+    /// Copies a program here, by another process: what this one writes is open in a child that another test has just
+    /// forked as well, and until that child executes its program, nobody can execute this one (ETXTBSY).
+    fn copy(&self, from: &Path, name: &str) {
+        let copied = Command::new("cp").arg(from).arg(self.0.join(name)).status();
+        assert!(copied.expect("it starts").success(), "there is room");
     }
 
     /// Runs `boot` there, with any file in place of a kernel.
@@ -148,7 +156,7 @@ impl NoLinker {
         let body =
             format!("echo $* >> {dir}/log\ncase $* in *install*) PATH=/bin:/usr/bin; {cc};; esac");
         machine.program("apt-get", &body);
-        fs::copy(tests::root().join(".cargo/cc"), machine.0.join("linker")).expect("there is room");
+        machine.copy(&tests::root().join(".cargo/cc"), "linker");
         Self(machine)
     }
 
