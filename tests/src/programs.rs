@@ -34,7 +34,7 @@ impl Program {
         let path = format!("tests/{name}");
         Self {
             name: name.to_string(),
-            seconds: 30,
+            seconds: 90,
             argv: vec!["/bin/ash".into(), format!("/{path}")],
             files: vec![(path, 0o644, script.into())],
             output: None,
@@ -112,7 +112,7 @@ pub fn usertest_names(program: &Path) -> Result<Vec<String>> {
 pub fn usertest(name: &str) -> Program {
     Program {
         name: name.to_string(),
-        seconds: 40,
+        seconds: 120,
         argv: ["/bin/usertests", "run", name].map(str::to_string).into(),
         files: Vec::new(),
         output: None,
@@ -178,7 +178,7 @@ pub fn c_programs() -> Result<Vec<Program>> {
         std::fs::remove_file(&program)?;
         programs.push(Program {
             name: format!("c::{name}"),
-            seconds: 50,
+            seconds: 120,
             argv: vec![guest, "given".into()],
             files,
             output: Some(output),

@@ -19,6 +19,10 @@ const PORT: &str = "/dev/ttyS1";
 const DIR: &str = "/tmp/test";
 /// A program with more time than the runner's patience: it is told so often that the machine lives.
 const HEARTBEAT: Duration = Duration::from_secs(20);
+/// What children that a program leaves behind get to end by themselves.
+const MOMENT: Duration = Duration::from_millis(200);
+/// What a pipe that processes outside of the session keep open is waited for.
+const LONGER: Duration = Duration::from_secs(2);
 /// More output than this is cut off.
 const MAX_OUTPUT: usize = 64 * 1024;
 
@@ -100,8 +104,10 @@ fn run(argv: &[&str], limit: Duration, port: &mut File) -> std::io::Result<(Vec<
     let mut output = Vec::new();
     let mut code = None;
     let mut heartbeat = start;
-    // The pipe ends when the last process with it has ended; a child left behind gets a moment, no more.
+    // The pipe ends when the last process with it has ended. A child left behind gets a moment, no more; but all that was
+    // written is read, and only who left the session can keep the pipe open for longer.
     let mut deadline = start + limit;
+    let mut grace = None;
     loop {
         match chunks.recv_timeout(Duration::from_millis(5)) {
             Ok(chunk) if output.len() < MAX_OUTPUT => output.extend_from_slice(&chunk),
@@ -111,8 +117,13 @@ fn run(argv: &[&str], limit: Duration, port: &mut File) -> std::io::Result<(Vec<
         if code.is_none() {
             code = ended(&mut child)?;
             if code.is_some() {
-                deadline = deadline.min(Instant::now() + Duration::from_millis(200));
+                grace = Some(Instant::now() + MOMENT);
             }
+        }
+        if grace.is_some_and(|end| Instant::now() > end) {
+            grace = None;
+            kill_session(child.id());
+            deadline = deadline.min(Instant::now() + LONGER);
         }
         if Instant::now() > deadline {
             break;

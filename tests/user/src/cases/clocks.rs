@@ -50,14 +50,17 @@ fn set_day(to: Duration) {
 
 fn nobody_disciplines_the_clock() {
     let mut timex = empty(0);
+    let before = now(libc::CLOCK_REALTIME);
     assert_eq!(adjust(&mut timex), Ok(TIME_ERROR));
+    let after = now(libc::CLOCK_REALTIME);
     assert_eq!(timex.status & STA_UNSYNC, STA_UNSYNC);
     assert_eq!(
         (timex.tick, timex.tolerance, timex.precision),
         (10_000, 32_768_000, 1)
     );
     let told = Duration::new(timex.time.tv_sec as u64, timex.time.tv_usec as u32 * 1000);
-    assert!(now(libc::CLOCK_REALTIME) - told < Duration::from_secs(1));
+    let microsecond = Duration::from_micros(1);
+    assert!(before < told + microsecond && told <= after, "{told:?}");
 }
 
 fn a_longer_tick_makes_time_pass_faster() {
@@ -118,19 +121,31 @@ fn adjtime_tells_what_is_left() {
     assert!((90_000..100_000).contains(&stop.offset), "{}", stop.offset);
 }
 
+/// The time of day and the steady one, of the same moment: taken again where something came in between.
+fn day_and_steady() -> (Duration, Duration) {
+    loop {
+        let before = now(libc::CLOCK_MONOTONIC);
+        let day = now(libc::CLOCK_REALTIME);
+        if now(libc::CLOCK_MONOTONIC) - before < Duration::from_millis(2) {
+            return (day, before);
+        }
+    }
+}
+
 fn the_time_of_day_can_be_moved_by_an_offset() {
     let move_by = |sec: i64, usec: i64| {
         let mut timex = empty(ADJ_SETOFFSET);
         (timex.time.tv_sec, timex.time.tv_usec) = (sec, usec);
         adjust(&mut timex).expect("root may");
     };
-    let (day, since) = (now(libc::CLOCK_REALTIME), now(libc::CLOCK_MONOTONIC));
+    let (day, since) = day_and_steady();
     move_by(100, 500_000);
     let ahead = now(libc::CLOCK_REALTIME) - day;
     assert!(ahead >= Duration::from_millis(100_500) && ahead < Duration::from_secs(110));
     // Minus 100.5 s.
     move_by(-101, 500_000);
-    let drift = (now(libc::CLOCK_REALTIME) - day).abs_diff(now(libc::CLOCK_MONOTONIC) - since);
+    let (day_now, now) = day_and_steady();
+    let drift = (day_now - day).abs_diff(now - since);
     assert!(drift < Duration::from_millis(5), "{drift:?}");
 }
 
@@ -147,7 +162,7 @@ fn atomic_time_is_ahead_as_told() {
     tell(0);
     for ahead in [ahead, quick] {
         assert!(
-            ahead.abs_diff(Duration::from_secs(37)) < Duration::from_millis(200),
+            ahead.abs_diff(Duration::from_secs(37)) < Duration::from_secs(10),
             "{ahead:?}"
         );
     }
@@ -207,7 +222,7 @@ fn a_counter_is_chosen_by_name() {
         assert_eq!(text("current_clocksource").trim(), name);
         let after = now(libc::CLOCK_MONOTONIC);
         assert!(
-            after >= before && after - before < Duration::from_secs(2),
+            after >= before && after - before < Duration::from_secs(10),
             "{name}"
         );
         for _ in 0..100 {
@@ -297,9 +312,9 @@ fn timerfd_is_cancelled_by_setting_the_clock() {
 
 fn used_time_is_not_counted_asleep() {
     default_signal(libc::SIGPROF);
-    ok(setitimer(libc::ITIMER_PROF, &itimerval(150_000, 0), None));
+    ok(setitimer(libc::ITIMER_PROF, &itimerval(700_000, 0), None));
     // It would end this process.
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(1000));
     let left = ok(getitimer(libc::ITIMER_PROF)).it_value;
     assert!(left.tv_sec == 0 && left.tv_usec > 0, "{} us", left.tv_usec);
 }
@@ -309,7 +324,8 @@ fn many_timers_expire_in_order() {
     const TIMERS: usize = 50;
     // Set in an order of its own: 7 has no divisor in common with their number.
     let mut ids = [0_i32; TIMERS];
-    let start = now(libc::CLOCK_MONOTONIC) + Duration::from_millis(50);
+    // All are set before the first expires, on a busy host too.
+    let start = now(libc::CLOCK_MONOTONIC) + Duration::from_secs(1);
     for at in (0..TIMERS).map(|n| n * 7 % TIMERS) {
         let mut event: libc::sigevent = zeroed();
         event.sigev_notify = libc::SIGEV_SIGNAL;

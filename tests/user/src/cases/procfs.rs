@@ -217,8 +217,7 @@ fn zombies_are_shown() {
         libc::ENOENT,
     );
     let pid = child(|| sleep_for_ever());
-    sleep_ms(30);
-    assert_eq!(stat_fields(pid)[0], "S");
+    until_asleep(pid);
     ok(kill(pid, libc::SIGSTOP));
     while stat_fields(pid)[0] != "T" {
         sleep_ms(10);

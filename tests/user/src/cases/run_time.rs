@@ -39,9 +39,9 @@ fn and_ended_at_the_hard_limit() {
 
 fn waiting_begins_anew() {
     let end = end_of(|| {
-        limited(400_000, 400_000);
-        for _ in 0..6 {
-            work(Duration::from_millis(100));
+        limited(900_000, 900_000);
+        for _ in 0..10 {
+            work(Duration::from_millis(150));
             sleep_ms(2);
         }
     });

@@ -38,10 +38,10 @@ fn clocks_advance() {
     }
     assert!(now(libc::CLOCK_REALTIME).as_secs() > 1_700_000_000);
     assert!(now(libc::CLOCK_MONOTONIC).as_secs() < 86400);
-    assert!(
-        now(libc::CLOCK_REALTIME_COARSE).abs_diff(now(libc::CLOCK_REALTIME))
-            < Duration::from_millis(500)
-    );
+    let before = now(libc::CLOCK_REALTIME);
+    let coarse = now(libc::CLOCK_REALTIME_COARSE);
+    let slack = Duration::from_millis(500);
+    assert!(before - slack < coarse && coarse <= now(libc::CLOCK_REALTIME));
 }
 
 fn clock_errors() {
@@ -71,7 +71,7 @@ fn sleeping_takes_its_time() {
         sleep_ms(ms);
         let took = start.elapsed();
         assert!(
-            took >= Duration::from_millis(ms) && took < Duration::from_millis(ms + 2000),
+            took >= Duration::from_millis(ms) && took < Duration::from_millis(ms + 10_000),
             "{took:?}"
         );
     }
@@ -184,6 +184,7 @@ fn timerfd_counts() {
     let fd = timerfd(libc::TFD_NONBLOCK);
     let mut count = [0_u8; 8];
     fails(read(fd, &mut count[..8]), libc::EAGAIN);
+    let start = Instant::now();
     ok(arm(
         fd,
         0,
@@ -191,8 +192,9 @@ fn timerfd_counts() {
         Duration::from_millis(10),
     ));
     sleep_ms(105);
-    let got = expirations(fd);
-    assert!((10..=40).contains(&got), "{got}");
+    let got = u128::from(expirations(fd));
+    let most = start.elapsed().as_millis() / 10;
+    assert!((10..=most).contains(&got), "{got} of {most}");
     fails(read(fd, &mut count[..4]), libc::EINVAL);
     let blocking = timerfd(0);
     ok(arm(blocking, 0, Duration::from_millis(30), Duration::ZERO));
@@ -211,9 +213,11 @@ fn timerfd_absolute_and_disarm() {
     ));
     assert_eq!(poll_one(fd, libc::POLLIN, 1000), libc::POLLIN);
     assert_eq!(expirations(fd), 1);
+    ok(arm(fd, 0, Duration::from_secs(20), Duration::ZERO));
+    let left = ok(timerfd_gettime(fd)).it_value;
+    let left = Duration::new(left.tv_sec as u64, left.tv_nsec as u32);
+    assert!(left > Duration::from_secs(10) && left <= Duration::from_secs(20));
     ok(arm(fd, 0, Duration::from_millis(20), Duration::ZERO));
-    let left = ok(timerfd_gettime(fd));
-    assert!(left.it_value.tv_nsec > 0 && left.it_value.tv_nsec <= 20_000_000);
     ok(arm(fd, 0, Duration::ZERO, Duration::ZERO));
     assert_eq!(poll_one(fd, libc::POLLIN, 60), 0);
     fails(timerfd_create(99, 0), libc::EINVAL);
@@ -274,11 +278,11 @@ fn vdso_agrees_with_the_calls() {
 }
 
 fn cpu_clocks() {
-    let start = now(libc::CLOCK_PROCESS_CPUTIME_ID);
+    let (begun, start) = (Instant::now(), now(libc::CLOCK_PROCESS_CPUTIME_ID));
     sleep_ms(500);
     let slept = now(libc::CLOCK_PROCESS_CPUTIME_ID) - start;
     assert!(
-        slept < Duration::from_millis(250),
+        slept < begun.elapsed() / 2,
         "{slept:?} of CPU time while asleep"
     );
     spin(Duration::from_millis(100));
@@ -356,7 +360,7 @@ fn many_sleepers() {
     let children: Vec<i32> = (0..40)
         .map(|i| {
             child(move || {
-                sleep_ms(100 + (i * 7) % 50);
+                sleep_ms(500 + (i * 7) % 50);
                 0
             })
         })
@@ -366,7 +370,7 @@ fn many_sleepers() {
     }
     // They sleep side by side, not one after another.
     assert!(
-        start.elapsed() < Duration::from_secs(4),
+        start.elapsed() < Duration::from_secs(15),
         "{:?}",
         start.elapsed()
     );

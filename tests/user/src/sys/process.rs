@@ -258,6 +258,18 @@ pub fn child(body: impl FnOnce() -> i32) -> i32 {
     pid
 }
 
+/// Waits until process `pid` sleeps, as far as `/proc` tells.
+pub fn until_asleep(pid: i32) {
+    let sleeps = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+        let behind_the_name = stat.rsplit(") ").next().expect("so the line is built");
+        behind_the_name.starts_with('S')
+    };
+    while !sleeps() {
+        super::sleep_ms(1);
+    }
+}
+
 /// Waits for a child to end.
 #[track_caller]
 pub fn wait(pid: i32) -> Ended {

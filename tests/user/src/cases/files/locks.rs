@@ -90,7 +90,7 @@ fn record_locks_wait() {
         0
     });
     get(reader, 1);
-    sleep_ms(50);
+    until_asleep(pid);
     fails(
         lock(fd, libc::F_SETLKW, libc::F_WRLCK, 1, 1).0,
         libc::EDEADLK,

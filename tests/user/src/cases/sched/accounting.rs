@@ -57,8 +57,10 @@ fn processor_time_is_exact() {
     let before = used(libc::RUSAGE_CHILDREN);
     in_child(|| {
         while quick_now(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(20) {}
-        sleep_ms(200);
-        assert!(quick_now(libc::CLOCK_PROCESS_CPUTIME_ID) < Duration::from_millis(150));
+        let (start, before) = (Instant::now(), quick_now(libc::CLOCK_PROCESS_CPUTIME_ID));
+        sleep_ms(400);
+        let asleep = quick_now(libc::CLOCK_PROCESS_CPUTIME_ID) - before;
+        assert!(asleep < start.elapsed() / 2, "{asleep:?}");
     });
     assert!(used(libc::RUSAGE_CHILDREN) - before >= Duration::from_millis(20));
 }
@@ -66,7 +68,7 @@ fn processor_time_is_exact() {
 fn switches_are_counted() {
     let before = usage(libc::RUSAGE_THREAD);
     for _ in 0..20 {
-        sleep_ms(1);
+        sleep_ms(10);
     }
     let waited = usage(libc::RUSAGE_THREAD).ru_nvcsw - before.ru_nvcsw;
     // On a loaded host a sleep may be over before it has begun.

@@ -75,6 +75,8 @@ fn realtime_wakes_at_once() {
     pin(0, &[0]);
     let urgent = child(|| {
         ok(set(0, libc::SCHED_FIFO, 50));
+        // The parent goes on when this one waits, not before.
+        put(tell, b"x");
         for _ in 0..50 {
             get(read, 1);
             count.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +84,7 @@ fn realtime_wakes_at_once() {
         put(tell, b"x");
         0
     });
-    sleep_ms(50);
+    get(done, 1);
     for n in 1..=50 {
         put(write, b"x");
         // It has run before the call returns, both being on one processor.

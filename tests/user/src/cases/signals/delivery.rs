@@ -114,7 +114,7 @@ fn sigtimedwait_times_out() {
         ok(kill(parent, libc::SIGUSR1));
         0
     });
-    let info = take(&[libc::SIGUSR1], 900).expect("the child sends it");
+    let info = take(&[libc::SIGUSR1], 20_000).expect("the child sends it");
     assert_eq!(info.pid(), pid);
 }
 

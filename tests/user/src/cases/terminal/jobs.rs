@@ -176,8 +176,7 @@ fn sessions_do_not_steal() {
     let (reader, writer) = pipe();
     let owner = session(&path, |_| {
         put(writer, b"x");
-        sleep_ms(500);
-        0
+        sleep_for_ever()
     });
     get(reader, 1);
     in_child(|| {

@@ -163,7 +163,7 @@ fn switching_modes_keeps_input() {
     change(slave, |now| now.c_lflag &= !libc::ICANON);
     assert_eq!(get(slave, 100), b"half");
     put(master, b"more");
-    sleep_ms(20);
+    soon(|| waiting(slave));
     change(slave, |now| now.c_lflag |= libc::ICANON);
     assert_eq!(get(slave, 100), b"more");
 }
@@ -180,12 +180,10 @@ fn queue_sizes() {
     sleep_ms(20);
     assert_eq!(queued(slave, libc::FIONREAD), 0, "no line yet");
     put(master, b"\nde");
-    sleep_ms(20);
-    assert_eq!(queued(slave, libc::FIONREAD), 4);
+    soon(|| queued(slave, libc::FIONREAD) == 4);
     assert_eq!(queued(slave, libc::TIOCOUTQ), 0);
     put(slave, b"12345");
-    sleep_ms(20);
-    assert_eq!(queued(master, libc::FIONREAD), 5);
+    soon(|| queued(master, libc::FIONREAD) == 5);
     ok(tcflush(slave, libc::TCIFLUSH));
     assert_eq!(queued(slave, libc::FIONREAD), 0);
 }

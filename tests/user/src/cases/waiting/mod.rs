@@ -11,11 +11,11 @@ parts![files, poll, messages];
 
 const SECOND: i32 = 1000;
 
-/// Sends `signal` to this process a little later.
+/// Sends `signal` to this process when it waits.
 fn signal_soon(signal: i32) -> i32 {
     let me = getpid();
     child(|| {
-        sleep_ms(100);
+        until_asleep(me);
         ok(kill(me, signal));
         0
     })
