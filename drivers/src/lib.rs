@@ -10,9 +10,9 @@
 //! | --- | --- |
 //! | write a driver, step by step | [`book::tutorial`] |
 //! | begin with one that probes | [`book::template`] |
-//! | read one | [`edu`], then [`virtio`] |
+//! | read one | [`power_button`], [`edu`], then [`virtio`] |
 //! | know how devices and drivers meet | [`device`] |
-//! | reach registers, memory, interrupts | [`io`], [`dma`], [`interrupt`], [`pci`] |
+//! | reach registers, memory, interrupts | [`io`], [`dma`], [`interrupt`], [`pci`], [`platform`] |
 //! | know the terminal line discipline | [`tty`] |
 #![no_std]
 
@@ -34,10 +34,13 @@ pub mod book {
 pub mod device;
 pub mod dma;
 pub mod edu;
+pub mod i8042;
 pub mod input;
 pub mod interrupt;
 pub mod io;
 pub mod pci;
+pub mod platform;
+pub mod power_button;
 pub mod serial;
 #[cfg(not(target_os = "none"))]
 pub mod simulated;

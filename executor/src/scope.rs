@@ -43,6 +43,12 @@ impl Inner {
         self.cancelled.load(Ordering::Acquire)
             || self.parent.as_ref().is_some_and(|p| p.0.is_cancelled())
     }
+
+    fn leave(&self) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.empty.wake_all();
+        }
+    }
 }
 
 /// Counts as live in a scope until it is dropped.
@@ -58,9 +64,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if self.0.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.empty.wake_all();
-        }
+        self.0.leave();
     }
 }
 
@@ -144,6 +148,14 @@ impl Scope {
     /// Whether this scope, or one around it, was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.inner.is_cancelled()
+    }
+
+    /// Counts a child as gone whose poll was abandoned, and whose future therefore never is.
+    ///
+    /// # Context
+    /// Any. Once for each such child.
+    pub fn bury(&self) {
+        self.inner.leave();
     }
 
     /// How many children and inner scopes are not gone yet.

@@ -23,7 +23,7 @@ use crate::{
     cpu::{self, PreemptGuard},
     executor::{Ended, Executor, Hooks, Own, Started, TaskTag, Turn, complete},
     policy::{EnqueueKind, Outcome, Policy},
-    raw::{CpuShared, Place, Runnable, Saver},
+    raw::{CpuShared, Place, Runnable, Running, Saver},
     rcu,
     time::Instant,
 };
@@ -230,6 +230,24 @@ pub fn suspend<P: Policy>(machine: &impl Machine<P>) -> bool {
     true
 }
 
+/// Leaves the current poll and its stack for ever: its task is never polled again, nor its future dropped, nor its join
+/// handle answered; whoever waits for it is to be told otherwise (rule 23). Comes back only where there is no stack to go on.
+///
+/// # Context
+/// As [`suspend`].
+pub fn abandon<P: Policy>(machine: &impl Machine<P>) {
+    let stay = cpu::preempt_disable();
+    let executor = machine.executor();
+    let plan = executor
+        .own
+        .with_held(&stay, |own| own.plan_to_abandon(executor.shared, machine));
+    // The stack that is left is as lost as what stands on it.
+    if let Some(Plan { from, to, .. }) = plan {
+        machine.switch(&from, to);
+        unreachable!("nobody knows the way back to a poll that was abandoned");
+    }
+}
+
 /// How the current stack is left.
 struct Plan {
     from: Saver,
@@ -278,15 +296,7 @@ impl<P: Policy> Own<P> {
             cpu::set_need_resched();
             return None;
         };
-        let mut running = self.current.take()?;
-        let started = shared.started();
-        let ns = now.ns_since(started);
-        shared.set_polled_none();
-        running.account_part(ns);
-        shared.note_poll(ns, || running.poll_addr());
-        machine.poll_end(&TaskTag(running.tag()));
-        self.policy
-            .put(&mut running, Outcome::Runnable, started, now);
+        let running = self.take_current(shared, machine, Outcome::Runnable, now)?;
         let (left, from) = running.suspend_poll();
         let me = left.task_addr();
         if left.is_wanted() {
@@ -296,26 +306,78 @@ impl<P: Policy> Own<P> {
             shared.note_queued();
             self.policy.enqueue(left, EnqueueKind::Preempted, None, now);
         }
+        let mut next = self.pick(shared, now);
+        if let Some(next) = next.take_if(|next| next.task_addr() == me) {
+            // The policy has thought better of it.
+            machine.give_stack(fresh);
+            machine.poll_start(&TaskTag(next.tag()));
+            let running = next.unsuspend();
+            shared.set_polled(running.header(), now);
+            self.current = Some(running);
+            return None;
+        }
+        shared.count_suspension();
+        let (to, stack) = self.turn_away(shared, machine, next, fresh, now);
+        Some(Plan { from, to, stack })
+    }
+
+    /// As [`Own::plan`], for a task that is not to go on: it stays RUNNING, so that no wake-up ever queues it.
+    fn plan_to_abandon(
+        &mut self,
+        shared: &'static CpuShared,
+        machine: &impl Machine<P>,
+    ) -> Option<Plan> {
+        let now = Instant::now();
+        let fresh = machine.take_stack(true)?;
+        cpu::clear_need_resched();
+        rcu::turn(shared);
+        shared.set_looking();
+        self.take_in(shared, now);
+        let running = self.take_current(shared, machine, Outcome::Done, now)?;
+        let (left, from) = running.suspend_poll();
+        core::mem::forget(left);
         let next = self.pick(shared, now);
+        let (to, stack) = self.turn_away(shared, machine, next, fresh, now);
+        Some(Plan { from, to, stack })
+    }
+
+    /// Takes the task of the current poll, which ends here or is left, and accounts for it.
+    fn take_current(
+        &mut self,
+        shared: &'static CpuShared,
+        machine: &impl Machine<P>,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<Running<P>> {
+        let mut running = self.current.take()?;
+        let started = shared.started();
+        let ns = now.ns_since(started);
+        shared.set_polled_none();
+        running.account_part(ns);
+        shared.note_poll(ns, || running.poll_addr());
+        machine.poll_end(&TaskTag(running.tag()));
+        self.policy.put(&mut running, outcome, started, now);
+        Some(running)
+    }
+
+    /// Makes `next` the current task, on its own stack or on `fresh`. Tells where that is, and which stack is left.
+    fn turn_away(
+        &mut self,
+        shared: &'static CpuShared,
+        machine: &impl Machine<P>,
+        next: Option<Runnable<P>>,
+        fresh: Stack,
+        now: Instant,
+    ) -> (To, Option<Stack>) {
         let turn = match next {
-            Some(next) if next.task_addr() == me => {
-                // The policy has thought better of it.
-                machine.give_stack(fresh);
-                machine.poll_start(&TaskTag(next.tag()));
-                let running = next.unsuspend();
-                shared.set_polled(running.header(), now);
-                self.current = Some(running);
-                return None;
-            }
             Some(next) => self.turn_to_apart(shared, next, now, machine),
             None => {
-                // The policy keeps all of them back: a fresh loop waits.
+                // Nothing can run, or the policy keeps it back: a fresh loop waits.
                 cpu::set_current(core::ptr::null());
                 shared.set_polled_none();
                 Turn::Idle
             }
         };
-        shared.count_suspension();
         let stack = self.stacks.current.take();
         let to = match turn {
             Turn::Resume(place) => {
@@ -329,7 +391,7 @@ impl<P: Policy> Own<P> {
                 To::Fresh(self.stacks.current.insert(fresh).0)
             }
         };
-        Some(Plan { from, to, stack })
+        (to, stack)
     }
 
     /// The first thing on a stack that was switched to: what the other side could not do while it stood on its own.

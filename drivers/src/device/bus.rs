@@ -1,6 +1,7 @@
 //! Buses and their devices.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -11,8 +12,9 @@ use core::ops::Deref;
 use executor::sync::SpinLock;
 use executor::{Scope, ScopedHandle};
 
+use super::heir::with_heir;
 use super::model::Deferring;
-use super::{Describe, Described, Driver, DriverError, Interface, Model, Published};
+use super::{Describe, Described, Driver, DriverError, Heir, Interface, Model, Published};
 
 /// Whom a device has.
 enum State<D: 'static> {
@@ -45,7 +47,42 @@ pub struct Device<D: 'static> {
     state: SpinLock<State<D>>,
     /// What its driver has spawned; a new one for each driver.
     scope: SpinLock<Arc<Scope>>,
+    /// What is to be done if a task of its driver dies.
+    wills: SpinLock<Vec<Will>>,
     data: D,
+}
+
+/// What a driver leaves for the case that it dies.
+type Will = Box<dyn FnOnce() + Send>;
+
+/// Sees to a device one of whose driver's tasks has died.
+struct DeviceHeir<D: 'static> {
+    bus: Weak<Bus<D>>,
+    device: String,
+    scope: Weak<Scope>,
+}
+
+impl<D: Describe> Heir for DeviceHeir<D> {
+    fn died(&self) {
+        let Some(scope) = self.scope.upgrade() else {
+            return;
+        };
+        scope.bury();
+        if let Some((bus, device)) = self.bus.upgrade().zip(self.device()) {
+            // By a task that is in good order.
+            executor::spawn("driver-died", async move {
+                bus.bereave(&device, &scope).await;
+            })
+            .detach();
+        }
+    }
+}
+
+impl<D: Describe> DeviceHeir<D> {
+    /// The device, unless it has been taken from that driver since.
+    fn device(&self) -> Option<Arc<Device<D>>> {
+        self.bus.upgrade()?.device(&self.device)
+    }
 }
 
 impl<D: Describe> Device<D> {
@@ -110,7 +147,21 @@ impl<D: Describe> Device<D> {
         F::Output: Send + 'static,
     {
         let scope = self.scope.lock().clone();
-        scope.spawn(name, future)
+        let heir: Arc<dyn Heir> = Arc::new(DeviceHeir {
+            bus: self.bus.clone(),
+            device: self.name.clone(),
+            scope: Arc::downgrade(&scope),
+        });
+        scope.spawn(name, with_heir(heir, future))
+    }
+
+    /// Has `will` done if a task of the driver dies by a panic: then its future is never dropped, nor what that owns. For what
+    /// others wait for.
+    ///
+    /// # Context
+    /// Task.
+    pub fn if_it_dies(&self, will: impl FnOnce() + Send + 'static) {
+        self.wills.lock().push(Box::new(will));
     }
 
     /// Makes what the driver offers reachable for programs, until the answer is dropped.
@@ -121,7 +172,9 @@ impl<D: Describe> Device<D> {
     /// [`DriverError::NoPlace`], or [`DriverError::Gone`] if the bus is gone.
     pub fn publish(&self, interface: Interface) -> Result<Published, DriverError> {
         let published = self.model()?.upper().publish(&self.path, interface);
-        published.ok_or(DriverError::NoPlace)
+        let published = published.ok_or(DriverError::NoPlace)?;
+        self.if_it_dies(published.revoker());
+        Ok(published)
     }
 
     /// What all buses share.
@@ -222,6 +275,7 @@ impl<D: Describe> Bus<D> {
             bus: self.own.clone(),
             state: SpinLock::new(State::Free),
             scope: SpinLock::default(),
+            wills: SpinLock::default(),
             data,
         });
         self.model.upper().device_added(&Described {
@@ -343,6 +397,8 @@ impl<D: Describe> Bus<D> {
             }
             *state = State::Probing(driver);
         }
+        // Those of a driver that is gone: what they were for went with it.
+        drop(core::mem::take(&mut *device.wills.lock()));
         let binds = self.model.binds();
         let (bus, own) = (self.own.clone(), device.clone());
         let life = async move {
@@ -353,6 +409,36 @@ impl<D: Describe> Bus<D> {
         };
         device.spawn(driver.name, life).detach();
         true
+    }
+
+    /// A task of a device's driver has died, which had `scope`: fails what others wait for, and ends its other tasks.
+    async fn bereave(&self, device: &Arc<Device<D>>, scope: &Arc<Scope>) {
+        let is_same = || Arc::ptr_eq(&device.scope.lock(), scope);
+        if !is_same() {
+            // Whoever takes the device from the driver waits for its tasks, and sees to the rest.
+            return;
+        }
+        let wills = core::mem::take(&mut *device.wills.lock());
+        wills.into_iter().for_each(|will| will());
+        scope.cancel();
+        scope.join().await;
+        let before = {
+            let mut state = device.state.lock();
+            if !is_same() {
+                return;
+            }
+            *device.scope.lock() = Arc::default();
+            core::mem::replace(&mut *state, State::Free)
+        };
+        let (bus, name) = (self.name, &device.name);
+        if let Some(driver) = before.driver() {
+            log::error!("{bus} {name}: {}: its task died", driver.name);
+        }
+        if let State::Bound(driver) = before {
+            let upper = self.model.upper();
+            upper.unbound(bus, name, &device.path, driver.name);
+        }
+        self.model.probed.wake_all();
     }
 
     /// A driver's future has come to its end by itself.

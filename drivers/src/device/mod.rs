@@ -6,6 +6,9 @@
 //! what it owned goes with it: interrupts, mappings, published nodes, and the requests of others, which end with
 //! an error.
 //!
+//! A driver that panics loses its task: the device is free then, and what the driver had promised to others is called off by
+//! what it left for that case ([`Device::if_it_dies`]).
+//!
 //! Contexts: everything here is called by tasks. Lock order: a bus's list, then a device's state; nothing of a driver's
 //! and nothing of the upper side is called under them.
 //!
@@ -51,6 +54,7 @@
 
 mod bus;
 mod driver;
+mod heir;
 mod model;
 #[cfg(test)]
 mod tests;
@@ -58,9 +62,11 @@ mod upper;
 
 pub use bus::{Bus, Device};
 pub use driver::{Driver, DriverError, DriverFuture};
+pub use heir::{Heir, take_heir};
 pub use model::Model;
 pub use upper::{
-    CharDevice, CharError, Described, Interface, NoUpper, Published, Readiness, Upper,
+    CharDevice, CharError, Described, Interface, NoUpper, Published, Readiness, TerminalEnd,
+    TerminalPort, Upper,
 };
 
 use alloc::string::String;

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use executor::sync::WaitQueue;
+use executor::sync::{SpinLock, WaitQueue};
 
 use crate::block::Disk;
 use crate::input::Input;
@@ -92,22 +92,34 @@ pub enum Interface {
     Disk(Arc<Disk>),
     /// Keys and buttons.
     Input(Arc<Input>),
+    /// A terminal's line.
+    Terminal(Arc<dyn TerminalPort>),
 }
 
 /// What was published, until it is dropped.
-pub struct Published(
-    #[expect(dead_code, reason = "held for its drop")] Option<Box<dyn Send + Sync>>,
-);
+pub struct Published(Arc<SpinLock<Option<Guard>>>);
+
+/// Takes something back when it is dropped.
+type Guard = Box<dyn Send + Sync>;
 
 impl Published {
     /// Taken back by dropping `guard`.
     pub fn new(guard: impl Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(guard)))
+        Self(Arc::new(SpinLock::new(Some(Box::new(guard)))))
     }
 
     /// Published where nobody sees it.
     pub fn nowhere() -> Self {
-        Self(None)
+        Self(Arc::default())
+    }
+
+    /// Takes it back, for when its owner cannot.
+    pub(super) fn revoker(&self) -> impl FnOnce() + Send + 'static {
+        let guard = Arc::downgrade(&self.0);
+        move || {
+            let guard = guard.upgrade().and_then(|guard| guard.lock().take());
+            drop(guard);
+        }
     }
 }
 
@@ -159,4 +171,38 @@ pub trait CharDevice: Send + Sync + 'static {
 
     /// Woken when [`CharDevice::readiness`] may have changed.
     fn changed(&self) -> Arc<WaitQueue>;
+}
+
+/// A line with a terminal at its far end: what a driver offers.
+pub trait TerminalPort: Send + Sync + 'static {
+    /// Gives it the near end, which it takes bytes from and brings bytes to from now on.
+    fn attach(&self, end: Arc<dyn TerminalEnd>);
+
+    /// There is output, or room for input: called when there may be.
+    ///
+    /// # Context
+    /// Any.
+    fn changed(&self);
+
+    /// Columns and rows of the far end, where it tells.
+    fn size(&self) -> Option<(u16, u16)> {
+        None
+    }
+}
+
+/// The terminal at the near end of a line.
+pub trait TerminalEnd: Send + Sync + 'static {
+    /// Takes received bytes, as many as there is room for, and answers how many.
+    fn received(&self, bytes: &[u8]) -> usize;
+
+    /// Fills `buf` with the next bytes to send, and answers how many there were.
+    fn next_output(&self, buf: &mut [u8]) -> usize;
+
+    /// All that was handed out was sent.
+    fn output_sent(&self);
+
+    /// The far end has another size.
+    fn resized(&self, size: (u16, u16)) {
+        let _ = size;
+    }
 }

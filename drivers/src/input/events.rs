@@ -63,27 +63,34 @@ pub struct Input {
     pub identity: Identity,
     /// The keys that it has.
     keys: Vec<u16>,
+    /// Its key events come with the hardware's own number.
+    scans: bool,
     /// The keys that are down.
     down: SpinLock<Vec<u16>>,
     readers: SpinLock<Vec<Weak<Reader>>>,
+    /// The one reader who gets events, if one wants them alone.
+    grabbed: SpinLock<Weak<Reader>>,
     gone: AtomicBool,
 }
 
 impl Input {
-    /// A device with these keys, none down.
+    /// A device with these keys, none down. `scans` says whether it tells what the hardware calls them.
     pub fn new(
         name: &'static str,
         phys: &'static str,
         identity: Identity,
         keys: Vec<u16>,
+        scans: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             name,
             phys,
             identity,
             keys,
+            scans,
             down: SpinLock::default(),
             readers: SpinLock::default(),
+            grabbed: SpinLock::new(Weak::new()),
             gone: AtomicBool::new(false),
         })
     }
@@ -91,6 +98,11 @@ impl Input {
     /// The keys that it has.
     pub fn keys(&self) -> &[u16] {
         &self.keys
+    }
+
+    /// Whether its key events come with what the hardware calls the key.
+    pub fn scans(&self) -> bool {
+        self.scans
     }
 
     /// The keys that are down.
@@ -147,6 +159,26 @@ impl Input {
         self.report(&packet);
     }
 
+    /// Has `reader` alone get the events, until it gives them back or goes. False if another has them.
+    pub fn grab(&self, reader: &Arc<Reader>) -> bool {
+        let mut grabbed = self.grabbed.lock();
+        if grabbed.strong_count() > 0 {
+            return false;
+        }
+        *grabbed = Arc::downgrade(reader);
+        true
+    }
+
+    /// Gives the events back to all. False if it is not `reader` that has them.
+    pub fn ungrab(&self, reader: &Arc<Reader>) -> bool {
+        let mut grabbed = self.grabbed.lock();
+        let own = core::ptr::eq(grabbed.as_ptr(), Arc::as_ptr(reader));
+        if own {
+            *grabbed = Weak::new();
+        }
+        own
+    }
+
     /// The device is gone: readers get an end.
     pub fn disconnect(&self) {
         self.gone.store(true, Ordering::Release);
@@ -157,7 +189,12 @@ impl Input {
     }
 
     fn report(&self, packet: &[Event]) {
-        for reader in self.live_readers() {
+        let grabbed = self.grabbed.lock().upgrade();
+        let readers = match grabbed {
+            Some(only) => alloc::vec![only],
+            None => self.live_readers(),
+        };
+        for reader in readers {
             reader.take(packet);
             reader.changed.wake_all();
         }
@@ -173,6 +210,16 @@ impl Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Input").field(&self.name).finish()
+    }
+}
+
+/// A driver's hold on its input device, which ends with the driver.
+#[derive(Debug)]
+pub struct Connected(pub Arc<Input>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.disconnect();
     }
 }
 
@@ -236,7 +283,13 @@ mod tests {
     use super::*;
 
     fn keyboard() -> Arc<Input> {
-        Input::new("keys", "here", Identity::default(), alloc::vec![30, 31])
+        Input::new(
+            "keys",
+            "here",
+            Identity::default(),
+            alloc::vec![30, 31],
+            true,
+        )
     }
 
     #[test]
@@ -268,6 +321,21 @@ mod tests {
             .count();
         assert!(count <= BACKLOG);
         assert!(last.is_some());
+    }
+
+    #[test]
+    fn who_grabs_a_device_has_it_alone_until_it_lets_go_or_is_gone() {
+        let input = keyboard();
+        let (one, other) = (input.open(), input.open());
+        assert!(input.grab(&one) && !input.grab(&other) && !input.grab(&one));
+        input.key(30, true, None);
+        assert!(one.is_ready() && !other.is_ready());
+        assert!(!input.ungrab(&other) && input.ungrab(&one) && !input.ungrab(&one));
+        input.key(30, false, None);
+        assert!(other.is_ready());
+        assert!(input.grab(&one));
+        drop(one);
+        assert!(input.grab(&other), "who is gone has nothing");
     }
 
     #[test]

@@ -4,4 +4,4 @@
 
 mod events;
 
-pub use events::{Event, Identity, Input, Reader, code};
+pub use events::{Connected, Event, Identity, Input, Reader, code};

@@ -90,7 +90,8 @@ impl SimulatedFunction {
 
     /// Whether it may read and write memory.
     pub fn is_bus_master(&self) -> bool {
-        self.config.lock().unwrap()[usize::from(offset::COMMAND)] & 4 != 0
+        let allowed = self.config.lock().unwrap()[usize::from(offset::COMMAND)] & 4 != 0;
+        allowed && self.present.load(Ordering::SeqCst)
     }
 
     fn write(&self, at: u16, width: Width, value: u32) {

@@ -16,6 +16,8 @@ use crate::pci::{Address, capability_id};
 pub struct VirtioFaults {
     /// Requests are kept until [`SimulatedVirtio::work`].
     pub slow: bool,
+    /// Only those of this queue are kept.
+    pub slow_queue: Option<usize>,
     /// Requests are taken and never answered.
     pub dead: bool,
     /// The next answer names this descriptor.
@@ -217,13 +219,14 @@ impl SimulatedVirtio {
 
     fn write(&self, offset: usize, width: Width, value: u64) {
         if (NOTIFY_AT..CONFIG_AT).contains(&offset) {
+            let index = (offset - NOTIFY_AT) / 4;
             let slow = {
                 let mut state = self.state.lock().unwrap();
                 state.notified += 1;
-                state.faults.slow
+                state.faults.slow || state.faults.slow_queue == Some(index)
             };
             if !slow {
-                self.serve((offset - NOTIFY_AT) / 4);
+                self.serve(index);
             }
             return;
         }
@@ -356,6 +359,7 @@ impl State {
         let faults = core::mem::take(&mut self.faults);
         self.faults = VirtioFaults {
             slow: faults.slow,
+            slow_queue: faults.slow_queue,
             ..VirtioFaults::default()
         };
         let id = faults.wrong_id.unwrap_or(head.into());

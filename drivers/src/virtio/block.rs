@@ -72,7 +72,8 @@ async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
     let transport = Transport::open(&device).await?;
     let agreed = transport.agree(SIZE_MAX | READ_ONLY | BLOCK_SIZE | FLUSH)?;
     let geometry = geometry(&transport, agreed)?;
-    let (_online, queue) = Online::start(&device, &transport, agreed, "virtio-blk")?;
+    let online = Online::start(&device, &transport, agreed, "virtio-blk", 1)?;
+    let queue = online.queue(0);
 
     let index = Index::take().ok_or(DriverError::NoPlace)?;
     let headers = device
@@ -103,10 +104,7 @@ async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
         partitions,
     })))?;
     device.bound();
-    match queue.until_closed().await {
-        QueueError::Lied => Err(DriverError::Lied("it answered what cannot be")),
-        QueueError::Gone => Err(DriverError::Gone),
-    }
+    Err(queue.until_closed().await.into())
 }
 
 fn geometry(transport: &Transport, agreed: u64) -> Result<Geometry, DriverError> {

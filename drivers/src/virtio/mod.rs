@@ -12,13 +12,19 @@
 //! Source: Virtual I/O Device (VIRTIO) 1.2, by section.
 
 mod block;
+mod console;
+#[cfg(test)]
+mod console_tests;
 mod queue;
 mod rng;
+#[cfg(test)]
+mod rng_tests;
 #[cfg(test)]
 mod tests;
 mod transport;
 
 pub use block::{BLOCK, VirtioBlock};
+pub use console::CONSOLE;
 pub use queue::{Completion, Part, Queue, QueueError, Submitted};
 pub use rng::RNG;
 pub use transport::{Transport, feature, is_virtio, kind};

@@ -18,6 +18,7 @@ use core::task::{Context, Poll, Waker};
 
 use executor::sync::{SpinLockIrq, WaitQueue};
 
+use crate::device::DriverError;
 use crate::dma::{DmaBuf, DmaShared};
 
 /// The most descriptors of one request.
@@ -115,6 +116,15 @@ pub enum QueueError {
     Lied,
     /// The device, or its driver, is gone.
     Gone,
+}
+
+impl From<QueueError> for DriverError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Lied => Self::Lied("it answered what cannot be"),
+            QueueError::Gone => Self::Gone,
+        }
+    }
 }
 
 /// What became of a request: its buffer, and how much the device says that it wrote.

@@ -9,7 +9,7 @@ use core::time::Duration;
 use executor::sync::{SpinLock, WaitQueue};
 use executor::time::{sleep, timeout};
 
-use super::queue::{Part, Queue, QueueError};
+use super::queue::{Part, Queue};
 use super::transport::{Online, Transport, is_virtio, kind};
 use crate::device::{CharDevice, CharError, DriverError, Interface, Readiness};
 use crate::dma::DmaBuf;
@@ -36,7 +36,8 @@ const RESEED: Duration = Duration::from_secs(60);
 async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
     let transport = Transport::open(&device).await?;
     let agreed = transport.agree(0)?;
-    let (_online, queue) = Online::start(&device, &transport, agreed, "virtio-rng")?;
+    let online = Online::start(&device, &transport, agreed, "virtio-rng", 1)?;
+    let queue = online.queue(0);
 
     let mut buffer = device.dma().buffer(REQUEST)?;
     let model = device.model()?;
@@ -71,22 +72,15 @@ async fn fetch(queue: &Arc<Queue>, buffer: DmaBuf) -> Result<(DmaBuf, usize), Dr
         let part = buffer.map(|buffer| Part::write(buffer.bus_address(), buffer.len()));
         [part, None, None]
     });
-    let request = submitted.await.map_err(|(error, _)| failure(error))?;
+    let request = submitted.await.map_err(|(error, _)| error)?;
     let completion = timeout(PATIENCE, request).await?;
-    let written = completion.written.map_err(failure)? as usize;
+    let written = completion.written? as usize;
     let buffer = completion.buffer.ok_or(DriverError::Gone)?;
     if written == 0 {
         // It has none now. Asking at once would keep it, and us, busy.
         sleep(Duration::from_millis(10)).await;
     }
     Ok((buffer, written.min(capacity)))
-}
-
-fn failure(error: QueueError) -> DriverError {
-    match error {
-        QueueError::Lied => DriverError::Lied("it answered what cannot be"),
-        QueueError::Gone => DriverError::Gone,
-    }
 }
 
 /// Bytes for readers.

@@ -11,22 +11,23 @@ use executor::platform::host::block_on;
 use executor::platform::{self, VirtualTime};
 use executor::yield_now;
 
-use super::{BLOCK, RNG};
+use super::BLOCK;
 use crate::block::{BlockDevice, BlockError, Disk, SECTOR};
-use crate::device::{CharDevice, CharError, Interface, Model, Published, Upper};
+use crate::device::{CharDevice, Interface, Model, Published, TerminalPort, Upper};
 use crate::pci::{Address, PciBus};
 use crate::simulated::{Asked, SimulatedPci, SimulatedVirtio, VirtioFaults};
 
-const NAME: &str = "0000:00:04.0";
+pub(super) const NAME: &str = "0000:00:04.0";
 const SECTORS: usize = 100;
-const EVENT_INDEX: u64 = 1 << 29;
+pub(super) const EVENT_INDEX: u64 = 1 << 29;
 const FLUSH: u64 = 1 << 9;
 
 #[derive(Clone, Default)]
-struct Seen {
-    disks: Arc<Mutex<Vec<Arc<Disk>>>>,
-    chars: Arc<Mutex<Vec<Arc<dyn CharDevice>>>>,
-    entropy: Arc<Mutex<Vec<u8>>>,
+pub(super) struct Seen {
+    pub(super) disks: Arc<Mutex<Vec<Arc<Disk>>>>,
+    pub(super) chars: Arc<Mutex<Vec<Arc<dyn CharDevice>>>>,
+    pub(super) ports: Arc<Mutex<Vec<Arc<dyn TerminalPort>>>>,
+    pub(super) entropy: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Upper for Seen {
@@ -34,6 +35,7 @@ impl Upper for Seen {
         match interface {
             Interface::Disk(disk) => self.disks.lock().unwrap().push(disk),
             Interface::Char { device, .. } => self.chars.lock().unwrap().push(device),
+            Interface::Terminal(port) => self.ports.lock().unwrap().push(port),
             Interface::Input(_) => {}
         }
         Some(Published::nowhere())
@@ -417,54 +419,5 @@ fn partitions_of_a_disk_are_published_with_it() {
         let partitions = bench.seen.disks.lock().unwrap()[1].partitions.clone();
         assert_eq!(partitions.len(), 1);
         assert_eq!((partitions[0].first, partitions[0].sectors), (10, 20));
-    });
-}
-
-#[test]
-fn the_entropy_device_feeds_the_generator_and_its_node() {
-    block_on(async {
-        let machine = SimulatedPci::new();
-        let virtio = SimulatedVirtio::plug(
-            &machine,
-            Address::new(0, 4, 0),
-            super::kind::ENTROPY,
-            1,
-            EVENT_INDEX,
-            Vec::new(),
-            |asked| std::vec![0x5a; asked.writable],
-        );
-        let seen = Seen::default();
-        let bus = PciBus::new("pci", &Model::new(seen.clone()));
-        bus.add_driver(&RNG);
-        for function in machine.scan() {
-            bus.add_device(NAME, "devices/pci0000:00/0000:00:04.0", function);
-        }
-        bus.settle().await;
-        for _ in 0..100 {
-            yield_now().await;
-        }
-        assert_eq!(*seen.entropy.lock().unwrap(), [0x5a; 64]);
-        let node = seen.chars.lock().unwrap()[0].clone();
-        let mut read = 0;
-        for _ in 0..50 {
-            match node.read(&mut |bytes| bytes.len().min(100)) {
-                Ok(n) => read += n,
-                Err(error) => assert_eq!(error, CharError::NotReady),
-            }
-            for _ in 0..20 {
-                yield_now().await;
-            }
-        }
-        assert!(read > 1000, "{read}");
-        // Says that it wrote more than it was asked for: the driver gives up, and readers are told.
-        virtio.set_faults(VirtioFaults {
-            wrong_len: Some(65),
-            ..VirtioFaults::default()
-        });
-        while node.read(&mut |bytes| bytes.len()) != Err(CharError::Gone) {
-            yield_now().await;
-        }
-        assert_eq!(bus.device(NAME).unwrap().driver(), None);
-        bus.remove_device(NAME).await;
     });
 }

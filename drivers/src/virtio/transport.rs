@@ -1,6 +1,6 @@
 //! Virtio over PCI: configuration structures, features and status (4.1).
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -281,11 +281,11 @@ impl Drop for Transport {
 /// A device in use. When its driver goes, requests under way and to come fail, and the device is stopped.
 pub(super) struct Online {
     transport: Arc<Transport>,
-    queue: Arc<Queue>,
+    queues: Vec<Arc<Queue>>,
 }
 
 impl Online {
-    /// Puts a device with one queue to use, and spawns into its scope what answers its interrupt.
+    /// Puts a device to use with its first `count` queues, and spawns into its scope what answers its interrupts.
     ///
     /// # Errors
     /// Those of [`Transport::queues`]; `NoInterrupt`.
@@ -294,33 +294,61 @@ impl Online {
         transport: &Arc<Transport>,
         agreed: u64,
         name: &'static str,
-    ) -> Result<(Self, Arc<Queue>), DriverError> {
-        let (queues, interrupts) = transport.queues(1, agreed, name)?;
-        let both = queues.into_iter().next().zip(interrupts.into_iter().next());
-        let (queue, interrupt) = both.ok_or(DriverError::NoInterrupt)?;
+        count: u16,
+    ) -> Result<Self, DriverError> {
+        let (queues, interrupts) = transport.queues(count, agreed, name)?;
+        let last = interrupts.len().checked_sub(1);
+        let last = last.ok_or(DriverError::NoInterrupt)?;
         let online = Self {
             transport: transport.clone(),
-            queue: queue.clone(),
+            queues,
         };
+        online.leave_will(device);
         transport.ready();
-        let (served, answers) = (queue.clone(), transport.clone());
-        let bottom_half = async move {
-            loop {
-                interrupt.wait().await;
-                answers.read_interrupt_status();
-                served.drain();
-                interrupt.answered();
+        for (at, interrupt) in interrupts.into_iter().enumerate() {
+            // Each has its own, or the last one serves the rest.
+            let queues = online.queues.iter().enumerate();
+            let served = queues.filter(|(index, _)| (*index).min(last) == at);
+            let served: Vec<_> = served.map(|(_, queue)| queue.clone()).collect();
+            let answers = transport.clone();
+            let bottom_half = async move {
+                loop {
+                    interrupt.wait().await;
+                    answers.read_interrupt_status();
+                    served.iter().for_each(|queue| queue.drain());
+                    interrupt.answered();
+                }
+            };
+            device.spawn(name, bottom_half).detach();
+        }
+        Ok(online)
+    }
+
+    /// The queue number `index`, one of those that it was started with.
+    pub(super) fn queue(&self, index: usize) -> Arc<Queue> {
+        self.queues[index].clone()
+    }
+
+    /// Has the same done as by dropping this, if the driver dies.
+    fn leave_will(&self, device: &PciDevice) {
+        let transport = Arc::downgrade(&self.transport);
+        let queues: Vec<_> = self.queues.iter().map(Arc::downgrade).collect();
+        device.if_it_dies(move || {
+            if let Some(transport) = transport.upgrade() {
+                transport.reset();
             }
-        };
-        device.spawn(name, bottom_half).detach();
-        Ok((online, queue))
+            let queues = queues.iter().filter_map(Weak::upgrade);
+            queues.for_each(|queue| queue.close(QueueError::Gone));
+        });
     }
 }
 
 impl Drop for Online {
     fn drop(&mut self) {
         self.transport.reset();
-        self.queue.close(QueueError::Gone);
+        for queue in &self.queues {
+            queue.close(QueueError::Gone);
+        }
     }
 }
 

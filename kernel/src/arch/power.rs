@@ -18,6 +18,21 @@ const HAND_OVER_POLLS: u32 = 100_000;
 /// Polls of the keyboard controller's status before its reset line is pulled all the same.
 const KEYBOARD_POLLS: u32 = 100_000;
 
+/// Has the firmware hand over the power registers, if it has not yet. False where there are none.
+///
+/// # Context
+/// Task. Spins: for as long as the firmware takes, [`HAND_OVER_POLLS`] reads of a port at most.
+pub fn take_over_events() -> bool {
+    let Some(tables) = acpi::try_tables() else {
+        return false;
+    };
+    let Some(pm1a) = tables.pm1a_control else {
+        return false;
+    };
+    take_over(pm1a, tables);
+    true
+}
+
 /// Switches the machine off through ACPI (state S5); halts where that is not to be had.
 ///
 /// # Context

@@ -70,6 +70,15 @@ pub struct PmTimer {
     pub wide: bool,
 }
 
+/// The registers of what the chipset itself wants to tell, two bytes each.
+#[derive(Clone, Copy, Debug)]
+pub struct Pm1Events {
+    /// I/O port of what happened.
+    pub status: u16,
+    /// I/O port of what interrupts.
+    pub enable: u16,
+}
+
 /// The most CPUs that are looked at.
 pub const MAX_CPUS: usize = 64;
 
@@ -90,6 +99,12 @@ pub struct Tables {
     pub hpet: Option<u64>,
     /// The power management timer.
     pub pm_timer: Option<PmTimer>,
+    /// The PM1a event registers.
+    pub pm1a_events: Option<Pm1Events>,
+    /// The legacy interrupt by which the chipset tells.
+    pub sci: u8,
+    /// Whether the power button is wired to the PM1 event registers.
+    pub fixed_power_button: bool,
     /// Port of the PM1a control register.
     pub pm1a_control: Option<u16>,
     /// Port of the PM1b control register.
@@ -242,6 +257,15 @@ fn read_fadt(fadt: &PhysicalMapping<Firmware, Fadt>, tables: &mut Tables) {
     tables.pm1a_control = fadt.pm1a_control_block().ok().and_then(io_port);
     tables.pm1b_control = fadt.pm1b_control_block().ok().flatten().and_then(io_port);
     let flags = fadt.flags;
+    tables.pm1a_events = fadt.pm1a_event_block().ok().and_then(|block| {
+        let half = u16::from(block.bit_width) / 8 / 2;
+        let status = io_port(block).filter(|_| half >= 2)?;
+        let enable = status.checked_add(half)?;
+        Some(Pm1Events { status, enable })
+    });
+    // A legacy interrupt, or there is none that we could ask for.
+    tables.sci = u8::try_from(fadt.sci_interrupt).unwrap_or_default();
+    tables.fixed_power_button = !flags.power_button_is_control_method();
     tables.pm_timer = fadt
         .pm_timer_block()
         .ok()

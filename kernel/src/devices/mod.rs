@@ -5,9 +5,13 @@
 
 mod disk;
 mod dma;
+mod evdev;
+mod input;
+mod line;
 mod mmio;
 mod node;
 mod pci;
+mod platform;
 mod ports;
 #[cfg(feature = "ktest")]
 mod tests;
@@ -18,8 +22,10 @@ use alloc::sync::Arc;
 use conquer_once::noblock::OnceCell;
 use drivers::device::Model;
 use drivers::pci::PciBus;
+use drivers::platform::PlatformBus;
 
 pub use disk::proc_partitions;
+pub use input::proc_devices as proc_input_devices;
 pub use pci::proc_devices;
 
 /// The PCI bus, once it was looked at.
@@ -34,6 +40,53 @@ pub fn pci_bus() -> &'static Arc<PciBus> {
         .expect("the buses are found before programs run")
 }
 
+/// The bus of what no other bus has, once it was looked at.
+static PLATFORM: OnceCell<Arc<PlatformBus>> = OnceCell::uninit();
+
+/// A bus of this machine's, found by its name.
+#[derive(Clone, Copy)]
+enum Found {
+    Pci(&'static PciBus),
+    Platform(&'static PlatformBus),
+}
+
+impl Found {
+    fn of(name: &str) -> Option<Self> {
+        let pci = PCI.try_get().ok().map(|bus| Self::Pci(bus));
+        let platform = PLATFORM.try_get().ok().map(|bus| Self::Platform(bus));
+        let all = pci.into_iter().chain(platform);
+        all.into_iter().find(|bus| bus.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pci(bus) => bus.name(),
+            Self::Platform(bus) => bus.name(),
+        }
+    }
+
+    fn driver_of(self, device: &str) -> Option<&'static str> {
+        match self {
+            Self::Pci(bus) => bus.device(device)?.driver(),
+            Self::Platform(bus) => bus.device(device)?.driver(),
+        }
+    }
+
+    fn bind(self, device: &str) -> bool {
+        match self {
+            Self::Pci(bus) => bus.bind(device),
+            Self::Platform(bus) => bus.bind(device),
+        }
+    }
+
+    async fn unbind(self, device: &str) -> bool {
+        match self {
+            Self::Pci(bus) => bus.unbind(device).await,
+            Self::Platform(bus) => bus.unbind(device).await,
+        }
+    }
+}
+
 /// Finds the devices, starts their drivers, and waits until each has got its device going or given up.
 ///
 /// # Context
@@ -46,10 +99,18 @@ pub async fn init() {
     pci::find(&bus);
     for driver in [
         &drivers::virtio::BLOCK,
+        &drivers::virtio::CONSOLE,
         &drivers::virtio::RNG,
         &drivers::edu::DRIVER,
     ] {
         bus.add_driver(driver);
     }
+    let platform = PlatformBus::new("platform", &model);
+    let _ = PLATFORM.try_init_once(|| platform.clone());
+    for driver in [&drivers::i8042::DRIVER, &drivers::power_button::DRIVER] {
+        platform.add_driver(driver);
+    }
+    platform::find(&platform);
     bus.settle().await;
+    platform.settle().await;
 }

@@ -28,7 +28,7 @@ use super::ports::Ports;
 use crate::arch::line;
 use crate::arch::msi::{self, Msi, Slot};
 use crate::boot::acpi::{self, PciConfigSpace};
-use crate::irq::{Flags, Irq, Request};
+use crate::irq::Request;
 use crate::pseudofs::{Out, Special, Text, put};
 use crate::sysfs;
 
@@ -184,18 +184,7 @@ impl Host for Machine {
     }
 
     fn pin(&self, pin: PinInterrupt, name: &'static str) -> Option<Interrupt> {
-        let input = self.router.input(pin)?;
-        let event = Arc::new(IrqEvent::new());
-        let request = Request::new(name)
-            .flags(Flags::SHARED | Flags::ONESHOT)
-            .shared_event(event.clone());
-        match line::request(line::pci(input), request) {
-            Ok(line) => Some(Interrupt::new(PinLine { event, line })),
-            Err(error) => {
-                log::warn!("pci: no line at input {input}: {error:?}");
-                None
-            }
-        }
+        super::line::request(line::pci(self.router.input(pin)?), name)
     }
 }
 
@@ -224,22 +213,6 @@ struct MessageLine {
 impl Line for MessageLine {
     fn event(&self) -> &IrqEvent {
         &self.event
-    }
-}
-
-/// A pin's line, held off from when it fires until the driver has answered.
-struct PinLine {
-    event: Arc<IrqEvent>,
-    line: Irq,
-}
-
-impl Line for PinLine {
-    fn event(&self) -> &IrqEvent {
-        &self.event
-    }
-
-    fn answered(&self) {
-        self.line.done();
     }
 }
 

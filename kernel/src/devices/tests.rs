@@ -1,14 +1,16 @@
 //! Drivers against QEMU's devices.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use drivers::block::BlockError;
-use drivers::device::DriverError;
+use drivers::device::{Bus, Describe, Device, Driver, DriverError, Model, NoUpper};
 use drivers::edu::Edu;
 use drivers::interrupt::Interrupt;
 use drivers::pci::PciDevice;
+use executor::irq::IrqEvent;
 use executor::yield_now;
 use fs::Errno;
 use test_macros::kernel_test;
@@ -156,6 +158,127 @@ async fn disk_that_is_unbound_fails_its_requests_and_loses_its_node() {
     pci_bus().settle().await;
     assert_eq!(device.driver(), Some("virtio_blk"));
     assert!(disk::device("vda").is_some(), "its name is free again");
+}
+
+/// A device whose driver panics: in its own future, or in a task that it has spawned.
+struct Fragile {
+    driver_panics: AtomicBool,
+    helper_panics: AtomicBool,
+    /// Raised for the one that panics.
+    go: IrqEvent,
+    helpers: AtomicUsize,
+    wills: AtomicUsize,
+}
+
+impl Describe for Fragile {}
+
+/// Counts a helper for as long as its future is there.
+struct Helper(Arc<Device<Fragile>>);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.0.helpers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+static FRAGILE: Driver<Fragile> = Driver {
+    name: "fragile",
+    matches: |_| true,
+    run: |device| Box::pin(fragile(device)),
+};
+
+async fn fragile(device: Arc<Device<Fragile>>) -> Result<(), DriverError> {
+    device.helpers.fetch_add(1, Ordering::Relaxed);
+    let helper = Helper(device.clone());
+    let help = async move {
+        if helper.0.helper_panics.load(Ordering::Relaxed) {
+            helper.0.go.wait().await;
+            panic!("a helper's panic, which a test wants");
+        }
+        core::future::pending::<()>().await;
+    };
+    device.spawn("helper", help).detach();
+    let own = Arc::downgrade(&device);
+    device.if_it_dies(move || {
+        if let Some(device) = own.upgrade() {
+            device.wills.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    device.bound();
+    if device.driver_panics.load(Ordering::Relaxed) {
+        device.go.wait().await;
+        panic!("a driver's panic, which a test wants");
+    }
+    core::future::pending().await
+}
+
+#[kernel_test]
+async fn a_driver_that_panics_loses_its_tasks_and_nothing_else_is_lost() {
+    let bus = Bus::new("fragile", &Model::new(NoUpper));
+    bus.add_driver(&FRAGILE);
+    for (driver_panics, helper_panics) in [(true, false), (false, true), (true, false)] {
+        let device = bus.add_device(
+            "fragile0",
+            "devices/fragile0",
+            Fragile {
+                driver_panics: driver_panics.into(),
+                helper_panics: helper_panics.into(),
+                go: IrqEvent::new(),
+                helpers: AtomicUsize::new(0),
+                wills: AtomicUsize::new(0),
+            },
+        );
+        while device.driver().is_none() {
+            yield_now().await;
+        }
+        device.go.raise();
+        while device.driver().is_some() {
+            yield_now().await;
+        }
+        assert_eq!(
+            device.wills.load(Ordering::Relaxed),
+            1,
+            "what it left was done"
+        );
+        // The future that panicked is never dropped; a helper of a driver that did is.
+        let lost = usize::from(helper_panics);
+        assert_eq!(device.helpers.load(Ordering::Relaxed), lost);
+        // The device may have a driver again, and goes in good order.
+        device.driver_panics.store(false, Ordering::Relaxed);
+        device.helper_panics.store(false, Ordering::Relaxed);
+        assert!(bus.bind("fragile0"));
+        while device.driver().is_none() {
+            yield_now().await;
+        }
+        assert!(bus.remove_device("fragile0").await);
+        assert_eq!(device.helpers.load(Ordering::Relaxed), lost);
+    }
+}
+
+#[kernel_test]
+async fn a_device_is_removed_while_its_driver_panics() {
+    let bus = Bus::new("fragile", &Model::new(NoUpper));
+    bus.add_driver(&FRAGILE);
+    for _ in 0..10 {
+        let device = bus.add_device(
+            "fragile1",
+            "devices/fragile1",
+            Fragile {
+                driver_panics: true.into(),
+                helper_panics: false.into(),
+                go: IrqEvent::new(),
+                helpers: AtomicUsize::new(0),
+                wills: AtomicUsize::new(0),
+            },
+        );
+        while device.driver().is_none() {
+            yield_now().await;
+        }
+        device.go.raise();
+        // Whether the driver gets to its panic or not, this comes to its end.
+        assert!(bus.remove_device("fragile1").await);
+        assert_eq!(device.helpers.load(Ordering::Relaxed), 0);
+    }
 }
 
 #[kernel_test]

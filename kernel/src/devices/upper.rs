@@ -7,7 +7,8 @@ use alloc::string::String;
 use drivers::device::{Described, Interface, Published, Upper};
 use fs::Errno;
 
-use super::{disk, node, pci_bus};
+use super::{Found, disk, input, node};
+use crate::tty::hvc;
 use crate::{random, sysfs};
 
 /// Nodes in `/dev`, entries in `/sys`.
@@ -23,18 +24,17 @@ impl Upper for Nodes {
     fn driver_added(&self, bus: &'static str, driver: &'static str) {
         let tree = sysfs::tree();
         let dir = format!("bus/{bus}/drivers/{driver}");
-        tree.action(&format!("{dir}/bind"), |name| match pci_bus().bind(name) {
-            true => Ok(()),
-            false => Err(Errno::ENODEV),
+        tree.action(&format!("{dir}/bind"), move |name| {
+            match Found::of(bus).is_some_and(|bus| bus.bind(name)) {
+                true => Ok(()),
+                false => Err(Errno::ENODEV),
+            }
         });
         tree.action(&format!("{dir}/unbind"), move |name| {
-            let device = pci_bus().device(name).ok_or(Errno::ENODEV)?;
-            if device.driver() != Some(driver) {
-                return Err(Errno::ENODEV);
-            }
-            let name = name.to_owned();
+            let bus = Found::of(bus).filter(|bus| bus.driver_of(name) == Some(driver));
+            let (bus, name) = (bus.ok_or(Errno::ENODEV)?, name.to_owned());
             executor::spawn("unbind", async move {
-                pci_bus().unbind(&name).await;
+                bus.unbind(&name).await;
             })
             .detach();
             Ok(())
@@ -87,8 +87,8 @@ impl Upper for Nodes {
                 device,
             } => node::publish(path, name, class, minor, device),
             Interface::Disk(disk) => disk::publish(path, &disk),
-            // No driver that is built in offers these.
-            Interface::Input(_) => None,
+            Interface::Input(device) => input::publish(path, device),
+            Interface::Terminal(port) => hvc::publish(path, port),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What happens when the kernel cannot go on.
 //!
 //! Everything here may run in any state: with locks held, on a broken stack, in an NMI, or while panicking already. So it
-//! takes no locks, allocates nothing, looks before it reads, and a second panic only makes the first one end sooner.
+//! takes no locks, allocates nothing, looks before it reads, and a second panic only makes the first one end sooner. A panic
+//! of a driver's task that holds no guard is no such state: it ends that task only.
 
 mod backtrace;
 mod exception;
@@ -45,6 +46,7 @@ pub fn stop(cause: fmt::Arguments<'_>) -> ! {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    contain(info);
     begin();
     let message = info.message();
     headline(format_args!("{message}"));
@@ -54,6 +56,25 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     exception::print_machine_state();
     backtrace::print_current();
     end(format_args!("{message}"))
+}
+
+/// Ends the task instead of the machine, where that is possible (rule 23): it has an heir, and holds no guard. Comes back
+/// where it is not.
+fn contain(info: &PanicInfo<'_>) {
+    if !executor::cpu::preemptible() || !executor::cpu::in_poll() {
+        return;
+    }
+    let Some((task, heir)) = executor::current().zip(drivers::device::take_heir()) else {
+        return;
+    };
+    emit(format_args!("BUG: panic in task {}", task.name()));
+    emit(format_args!("{}", info.message()));
+    if let Some(location) = info.location() {
+        emit(format_args!("at {location}"));
+    }
+    backtrace::print_current();
+    heir.died();
+    crate::task::suspend::abandon();
 }
 
 /// Makes this CPU the one that panics, and the only one that runs.

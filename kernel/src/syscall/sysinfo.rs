@@ -1,12 +1,13 @@
 //! Calls about the whole system.
 
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, Stop, SysResult};
 use crate::arch::{power, smp};
 use crate::process::table;
+use crate::signal::Signal;
 use crate::usermem;
 use crate::{mm, random, task, timekeeping, uts};
 
@@ -157,7 +158,10 @@ fn ending(call: &Call<'_>) -> Result<Option<Ending>> {
         return Err(Errno::EINVAL);
     }
     match call.arg(2) as u32 {
-        CAD_ON | CAD_OFF => Ok(None),
+        command @ (CAD_ON | CAD_OFF) => {
+            RESTARTS_ON_KEYS.store(command == CAD_ON, Ordering::Relaxed);
+            Ok(None)
+        }
         RESTART | RESTART2 => Ok(Some(Ending::Restart)),
         HALT => Ok(Some(Ending::Halt)),
         POWER_OFF => Ok(Some(Ending::PowerOff)),
@@ -172,11 +176,29 @@ fn reboot(call: &mut Call<'_>) -> SysResult {
     }
 }
 
+/// Whether Ctrl-Alt-Del restarts the machine; else init is told.
+static RESTARTS_ON_KEYS: AtomicBool = AtomicBool::new(true);
+
+/// Somebody has pressed Ctrl-Alt-Del: restarts the machine, or sends `SIGINT` to init where reboot(2) has said so.
+pub async fn ctrl_alt_del() {
+    if RESTARTS_ON_KEYS.load(Ordering::Relaxed) {
+        end(Ending::Restart).await
+    }
+    let init = crate::process::table::lock().process(1).cloned();
+    if let Some(init) = init {
+        crate::signal::send::send_kernel(&init, Signal::SIGINT);
+    }
+}
+
 /// The waiting part of reboot(2): lets the terminals send what they were given, and ends.
 pub async fn reboot_wait(call: &mut Call<'_>) -> Result<u64> {
-    let Some(ending) = ending(call)? else {
-        return Ok(0);
-    };
+    match ending(call)? {
+        Some(ending) => end(ending).await,
+        None => Ok(0),
+    }
+}
+
+async fn end(ending: Ending) -> ! {
     crate::tty::serial::drain().await;
     match ending {
         Ending::Restart => {

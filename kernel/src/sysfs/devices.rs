@@ -47,6 +47,8 @@ pub(super) fn add(tree: &Tree) {
 pub enum Class {
     /// A character device of this class.
     Char(&'static str),
+    /// One whose directory is right below its parent's, which is of the same class; its node is in a directory of its own.
+    CharBelow(&'static str),
     /// A disk.
     Disk,
     /// A part of the disk whose directory its own is in.
@@ -57,14 +59,14 @@ impl Class {
     /// The directory below `class`.
     fn name(self) -> &'static str {
         match self {
-            Self::Char(class) => class,
+            Self::Char(class) | Self::CharBelow(class) => class,
             Self::Disk | Self::Partition => "block",
         }
     }
 
     fn by_number(self) -> &'static str {
         match self {
-            Self::Char(_) => "char",
+            Self::Char(_) | Self::CharBelow(_) => "char",
             Self::Disk | Self::Partition => "block",
         }
     }
@@ -73,7 +75,7 @@ impl Class {
         match self {
             Self::Char(class) => format!("{parent}/{class}/{name}"),
             Self::Disk => format!("{parent}/block/{name}"),
-            Self::Partition => format!("{parent}/{name}"),
+            Self::CharBelow(_) | Self::Partition => format!("{parent}/{name}"),
         }
     }
 }
@@ -89,13 +91,17 @@ pub fn add_device(
     let path = class.path(parent, name);
     tree.constant(&format!("{path}/dev"), format!("{major}:{minor}\n"));
     let kind = match class {
-        Class::Char(_) => "",
+        Class::Char(_) | Class::CharBelow(_) => "",
         Class::Disk => "DEVTYPE=disk\n",
         Class::Partition => "DEVTYPE=partition\n",
     };
+    let dir = match class {
+        Class::CharBelow(class) => format!("{class}/"),
+        _ => String::new(),
+    };
     tree.constant(
         &format!("{path}/uevent"),
-        format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\n{kind}"),
+        format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={dir}{name}\n{kind}"),
     );
     let (list, by_number) = (class.name(), class.by_number());
     tree.link(&format!("{path}/subsystem"), &format!("class/{list}"));

@@ -152,6 +152,16 @@ pub(super) fn asked() {
     }
 }
 
+/// Leaves the current poll and its stack for ever. Comes back only where there is no stack to go on.
+///
+/// # Context
+/// A poll that may be preempted.
+pub fn abandon() {
+    cpu::irq_disable();
+    suspend::abandon(&Cpus);
+    cpu::irq_enable();
+}
+
 fn leave() {
     // Masked by hand: a guard would look whether another task is to run as it is dropped, and so on.
     cpu::irq_disable();

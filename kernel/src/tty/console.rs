@@ -9,27 +9,42 @@ use fs::inode::{dev_major, dev_minor};
 use fs::{Errno, FileOps, Inode, Result};
 
 use super::file::TtyFile;
-use super::{Tty, devpts, job, pty, serial};
+use super::{Tty, devpts, hvc, job, pty, serial};
 use crate::devtmpfs;
 use crate::process::current;
 
 /// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx`.
 pub const AUX_MAJOR: u32 = 5;
 
-/// Which serial port `/dev/console` is.
+/// Which terminal `/dev/console` is: the number of a serial port, or [`HVC`] and that of another line.
 static CONSOLE: AtomicUsize = AtomicUsize::new(0);
+const HVC: usize = 1 << 8;
 
-/// Says which serial port `/dev/console` is.
+/// Takes one `console=`: the last one that names a terminal of this kernel's says which `/dev/console` is. `serial` is
+/// the number of the serial port that it names, if it does.
 ///
 /// # Context
 /// Boot.
-pub fn set_console(port: usize) {
-    CONSOLE.store(port, Ordering::Relaxed);
+pub fn set_console(name: &str, serial: Option<usize>) {
+    let named = serial.or_else(|| hvc::named(name).map(|index| HVC | index));
+    if let Some(console) = named {
+        CONSOLE.store(console, Ordering::Relaxed);
+    }
+}
+
+/// Whether the log is to be printed on the line `hvc`*index*.
+pub fn is_hvc(index: usize) -> bool {
+    let names = crate::boot::info().cmdline().values("console");
+    let mut names = names.map(|value| value.split(',').next().unwrap_or(value));
+    names.any(|name| hvc::named(name) == Some(index))
 }
 
 /// The terminal behind `/dev/console`.
 fn console() -> Option<Arc<Tty>> {
-    serial::terminal(CONSOLE.load(Ordering::Relaxed))
+    match CONSOLE.load(Ordering::Relaxed) {
+        line if line & HVC != 0 => hvc::terminal(line & !HVC),
+        port => serial::terminal(port),
+    }
 }
 
 /// Serves the terminal device numbers.
@@ -47,6 +62,10 @@ impl Device for Terminals {
             (serial::MAJOR, minor) if minor >= serial::FIRST_MINOR => {
                 let index = (minor - serial::FIRST_MINOR) as usize;
                 open(&serial::terminal(index).ok_or(Errno::EIO)?, flags)?
+            }
+            (hvc::MAJOR, index) => {
+                let line = hvc::terminal(index as usize);
+                open(&line.ok_or(Errno::ENODEV)?, flags)?
             }
             (pty::SLAVE_MAJOR, index) => open(&devpts::slave(index)?, flags)?,
             _ => return Err(Errno::ENXIO),
@@ -75,6 +94,7 @@ pub fn init() {
         ("/dev/console", (AUX_MAJOR, 1), 1),
         ("/dev/ptmx", (AUX_MAJOR, 2), 1),
         ("ttyS", (serial::MAJOR, serial::FIRST_MINOR), 4),
+        ("hvc", (hvc::MAJOR, 0), hvc::LINES as u32),
         ("pts", (pty::SLAVE_MAJOR, 0), 1 << 20),
     ] {
         if let Err(error) =
@@ -93,4 +113,10 @@ pub(super) fn add_node(name: &str, mode: u32, number: (u32, u32)) {
     if let Err(error) = devtmpfs::add(name, mode, number) {
         log::error!("tty: no node for {name}: {error}");
     }
+}
+
+/// Takes a node out of devtmpfs.
+pub(super) fn remove_node(name: &str) {
+    // Programs may have taken it away themselves.
+    let _ = devtmpfs::remove(name);
 }

@@ -1,7 +1,7 @@
 //! Terminals: the glue between line discipline, device, processes and files.
 //!
 //! A [`Tty`] joins a [`LineDiscipline`](drivers::tty::LineDiscipline), the queues around it, and a [`Driver`]: a serial
-//! port ([`serial`]) or the slave end of a pseudo-terminal ([`pty`]). Programs see it through [`file::TtyFile`].
+//! port ([`serial`]), a virtual machine's console ([`hvc`]) or the slave end of a pseudo-terminal ([`pty`]). Programs see it through [`file::TtyFile`].
 //!
 //! Locks: [`Tty::state`] (queues and settings) and [`Tty::control`] (session and foreground group) are never held together,
 //! and neither is held when a signal is sent or a driver called. The task list is taken with neither held. User memory is
@@ -12,6 +12,7 @@ pub mod devpts;
 pub mod driver;
 pub mod file;
 pub mod hangup;
+pub mod hvc;
 pub mod ioctl;
 pub mod job;
 pub mod modem;

@@ -24,7 +24,7 @@ use super::modem::{
     TIOCM_CAR, TIOCM_CTS, TIOCM_DSR, TIOCM_DTR, TIOCM_LOOP, TIOCM_OUT1, TIOCM_OUT2, TIOCM_RNG,
     TIOCM_RTS,
 };
-use super::{Tty, console};
+use super::{Tty, console, hvc};
 use crate::arch::line;
 use crate::arch::serial::{COM1, COM2};
 
@@ -91,6 +91,8 @@ pub async fn drain() {
         FOUND
             .iter()
             .filter_map(|port| port.try_get().ok())
+            .cloned()
+            .chain((0..hvc::LINES).filter_map(hvc::terminal))
             .all(|tty| tty.is_drained() && tty.driver.serial().is_none_or(SerialPort::is_idle))
     };
     while !sent() && Instant::now() < end {
@@ -108,10 +110,11 @@ pub fn init() {
     let mut settings = [Termios::serial(); PORTS];
     for value in crate::boot::info().cmdline().values("console") {
         let (name, options) = value.split_once(',').unwrap_or((value, ""));
-        if let Some(port) = NAMES.iter().position(|own| *own == name) {
+        let port = NAMES.iter().position(|own| *own == name);
+        if let Some(port) = port {
             settings[port].set_line_options(options);
-            console::set_console(port);
         }
+        console::set_console(name, port);
     }
     for (index, termios) in settings.into_iter().enumerate() {
         if let Some(uart) = Uart16550::probe(IoRegisters(LEGACY[index].0)) {

@@ -71,7 +71,9 @@ pub(super) fn wake() -> Fixed {
 pub(super) fn bus() -> Fixed {
     let devices = Entry::text(ino::FIXED + 0x2000, 0o444, devices::proc_devices);
     let pci = Entry::dir(ino::FIXED + 0x2001, Fixed(vec![("devices", devices)]));
-    Fixed(vec![("pci", pci)])
+    let devices = Entry::text(ino::FIXED + 0x2002, 0o444, devices::proc_input_devices);
+    let input = Entry::dir(ino::FIXED + 0x2003, Fixed(vec![("devices", devices)]));
+    Fixed(vec![("input", input), ("pci", pci)])
 }
 
 /// The files of `/proc/driver`.

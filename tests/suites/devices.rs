@@ -1,0 +1,247 @@
+//! Devices that somebody works from outside of the machine: keys that are pressed, buttons, devices that are pulled out.
+//!
+//! A shell on Wake, and QEMU's monitor on the same terminal.
+
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::batch::ScratchDir;
+use tests::image::{self, Flavour};
+use tests::initramfs;
+use tests::machine::Machine;
+use tests::pty::Session;
+use tests::setup::{self, Need};
+
+/// For what takes a moment, on a loaded machine as well.
+const SOON: Duration = Duration::from_secs(60);
+const PROMPT: &str = "~ # ";
+
+/// One machine at a time: what is waited for comes sooner then.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A booted machine.
+struct Booted {
+    session: Session,
+    _scratch: ScratchDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Booted {
+    type Target = Session;
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Booted {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+/// Boots `machine` to a shell, with more of QEMU's options, of which one has to use the character device `console`.
+fn boot(machine: &Machine, options: &[&str]) -> Result<Booted> {
+    static KERNEL: OnceLock<PathBuf> = OnceLock::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    setup::ensure(Need::Boot)?;
+    let kernel = match KERNEL.get() {
+        Some(kernel) => kernel.clone(),
+        None => image::build(Flavour::Release)?,
+    };
+    let kernel = KERNEL.get_or_init(|| kernel);
+    let scratch = ScratchDir::new()?;
+    let initrd = scratch.path().join("initramfs.cpio");
+    let archive = initramfs::build(&initramfs::Session::Shell)?;
+    std::fs::write(&initrd, archive.bytes())?;
+    let words = ["panic=-1".to_string(), "TERM=vt100".to_string()];
+    let mut command = machine.command(kernel, Some(&initrd), &words);
+    command.args(["-chardev", "stdio,mux=on,signal=off,id=console"]);
+    command.args(options);
+    Ok(Booted {
+        session: Session::start(command, 31, 160)?,
+        _scratch: scratch,
+        _turn: turn,
+    })
+}
+
+/// A machine with this many CPUs at its shell's first prompt, with QEMU's monitor on the same terminal.
+fn start(cpus: u32, change: impl FnOnce(&mut Machine)) -> Result<Booted> {
+    let mut machine = Machine {
+        smp: cpus,
+        ..Machine::default()
+    };
+    change(&mut machine);
+    let options = ["-serial", "chardev:console", "-mon", "console"];
+    let mut session = boot(&machine, &options)?;
+    session.expect(PROMPT, SOON)?;
+    Ok(session)
+}
+
+/// Types a line.
+fn enter(session: &mut Session, keys: &str) -> Result<()> {
+    session.send(&format!("{keys}\r"))?;
+    // The echo of the line is no answer to it.
+    session.expect("\r\n", SOON).map(drop)
+}
+
+/// Types a line and waits for what has to come of it, then for the prompt.
+fn line(session: &mut Session, keys: &str, comes: &str) -> Result<()> {
+    enter(session, keys)?;
+    if !comes.is_empty() {
+        session.expect(comes, SOON).context(keys.to_string())?;
+    }
+    session.expect("# ", SOON).context(keys.to_string())?;
+    Ok(())
+}
+
+/// Has QEMU's monitor do `commands`.
+fn monitor(session: &mut Session, commands: &[&str]) -> Result<()> {
+    session.send("\x01c")?;
+    session.expect("(qemu) ", SOON)?;
+    for command in commands {
+        session.send(&format!("{command}\r"))?;
+        session.expect("(qemu) ", SOON)?;
+    }
+    session.send("\x01c")
+}
+
+/// Shows the events that come from the node of the device that is called `name`, in a job of the shell's: each a line of
+/// twelve numbers, of which the first eight are the time.
+fn listen(session: &mut Session, name: &str) -> Result<()> {
+    let find = format!(
+        "set -- $(grep -l '{name}' /sys/class/input/input*/name); set -- ${{1%/name}}/event*"
+    );
+    line(session, &find, "")?;
+    enter(
+        session,
+        "{ echo rea''ding; hexdump -v -e '12/2 \" %d\" \"\\n\"'; } < /dev/input/${1##*/} &",
+    )?;
+    session.expect("reading", SOON).map(drop)
+}
+
+/// Waits for these events, one directly behind the other.
+fn events(session: &mut Session, wanted: &[&str]) -> Result<()> {
+    for (at, wanted) in wanted.iter().enumerate() {
+        // The value is two of the numbers, and QEMU leaves the terminal as it makes ends of lines.
+        let before = session.expect(&format!(" {wanted} 0\r"), SOON)?;
+        ensure!(at == 0 || before.matches('\n').count() == 1, "{before:?}");
+    }
+    Ok(())
+}
+
+fn power_button(cpus: u32) -> Result<()> {
+    let mut session = start(cpus, |_| ())?;
+    listen(&mut session, "Power Button")?;
+    for _ in 0..3 {
+        monitor(&mut session, &["system_powerdown"])?;
+        events(&mut session, &["1 116 1", "0 0 0", "1 116 0", "0 0 0"])?;
+    }
+    session.send("\r")?;
+    session.expect(PROMPT, SOON)?;
+    session.send("poweroff\r")?;
+    let status = session.wait(SOON)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn the_power_button_is_a_key_on_one_cpu() -> Result<()> {
+    power_button(1)
+}
+
+#[test]
+fn the_power_button_is_a_key_on_four_cpus() -> Result<()> {
+    power_button(4)
+}
+
+/// As many keys as fit one reader's queue, all in order.
+fn keyboard(cpus: u32, machine: &str, cpu: &str) -> Result<()> {
+    let mut session = start(cpus, |all| {
+        (all.machine, all.cpu) = (machine.into(), cpu.into());
+    })?;
+    line(
+        &mut session,
+        "grep -h . /proc/bus/input/devices | grep -A1 Phys=isa",
+        "Sysfs=/devices/platform/i8042/input/input",
+    )?;
+    listen(&mut session, "AT Translated")?;
+    // Down, then up, with the number that the hardware has for the key.
+    for (key, scan, code) in [
+        ("a", 30, 30),
+        ("up", 200, 103),
+        ("pause", 69, 119),
+        ("ctrl_r", 157, 97),
+    ] {
+        monitor(&mut session, &[&format!("sendkey {key} 1")])?;
+        for value in [1, 0] {
+            let pressed = format!("1 {code} {value}");
+            let scan = format!("4 4 {scan}");
+            events(&mut session, &[&scan, &pressed, "0 0 0"]).context(key)?;
+        }
+    }
+    // Init was told to take these keys; its inittab has it reboot, and QEMU ends with that.
+    monitor(&mut session, &["sendkey ctrl-alt-delete 1"])?;
+    session.expect("reboot: Restarting system", SOON)?;
+    let status = session.wait(SOON)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn keys_of_a_keyboard_are_events_on_one_cpu() -> Result<()> {
+    keyboard(1, "pc", "qemu64")
+}
+
+#[test]
+fn keys_of_a_keyboard_are_events_on_four_cpus() -> Result<()> {
+    keyboard(4, "q35", "max")
+}
+
+/// A machine whose only terminal is a virtio console: what init is, is a shell on it.
+fn console(cpus: u32, machine: &str) -> Result<()> {
+    let machine = Machine {
+        smp: cpus,
+        machine: machine.into(),
+        device: vec![
+            "virtio-serial-pci".into(),
+            "virtconsole,chardev=console".into(),
+        ],
+        append: "console=hvc0 rdinit=/bin/ash".into(),
+        ..Machine::default()
+    };
+    let mut session = boot(&machine, &["-serial", "null"])?;
+    // The log, from its first record on.
+    session.expect("Wake 0", SOON)?;
+    session.expect("Run /bin/ash as init process", SOON)?;
+    session.expect("# ", SOON)?;
+    let mut line = |keys: &str, comes: &str| line(&mut session, keys, comes);
+    line("mount -t devtmpfs none /dev; mount -t sysfs none /sys", "")?;
+    line("tty; stat -c '%t %T' /dev/hvc0", "e5 0")?;
+    line("cat /sys/class/tty/hvc0/dev", "229:0")?;
+    line(
+        "dmesg -n 1; seq 5000 | md5sum",
+        "a5a208cd26b07cadade3450fe14d1d93",
+    )?;
+    line("seq 5000; echo $((6 * 7))", "4999\r\r\n5000\r\r\n42\r")?;
+    line(
+        "cat > /tmp/x <<end\rone\rtwo\rend\rwc -l /tmp/x",
+        "2 /tmp/x",
+    )?;
+    session.send("poweroff -f\r")?;
+    let status = session.wait(SOON)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_virtio_console_is_a_terminal_on_one_cpu() -> Result<()> {
+    console(1, "pc")
+}
+
+#[test]
+fn a_virtio_console_is_a_terminal_on_four_cpus() -> Result<()> {
+    console(4, "q35")
+}
