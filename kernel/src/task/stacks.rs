@@ -115,6 +115,14 @@ pub(super) fn make() -> Option<KernelStack> {
     Some(stack)
 }
 
+/// Counts a stack as gone that is left for ever with what stands on it; false takes that back.
+pub(super) fn lose(lost: bool) {
+    match lost {
+        true => MADE.fetch_sub(1, Ordering::Relaxed),
+        false => MADE.fetch_add(1, Ordering::Relaxed),
+    };
+}
+
 /// The most bytes that were ever used of one of the stacks that are ready.
 ///
 /// # Context

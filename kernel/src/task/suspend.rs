@@ -158,7 +158,9 @@ pub(super) fn asked() {
 /// A poll that may be preempted.
 pub fn abandon() {
     cpu::irq_disable();
+    stacks::lose(true);
     suspend::abandon(&Cpus);
+    stacks::lose(false);
     cpu::irq_enable();
 }
 
