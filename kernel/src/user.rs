@@ -14,9 +14,9 @@ use crate::arch::trap::vector;
 use crate::arch::user::{SYSCALL, UserRegs, enter_user};
 use crate::arch::{irq, percpu};
 use crate::mm::{Access, Fault};
-use crate::process::Thread;
-use crate::process::thread::{STATE_TRACED, WATCHED};
+use crate::process::thread::{STATE_TRACED, WATCHED, WORK_RSEQ};
 use crate::process::trace::stop;
+use crate::process::{Thread, rseq};
 use crate::signal::deliver;
 use crate::syscall::{self, Call, Stop};
 use crate::task;
@@ -115,11 +115,18 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
             Event::Exception => deliver::exception(&thread, &mut regs),
             Event::Interrupt => {}
             Event::Work => {
-                if thread.work() != 0 && !deliver::attend(&thread, &mut regs).await {
-                    break;
+                if thread.work() & !WORK_RSEQ != 0 {
+                    if !deliver::attend(&thread, &mut regs).await {
+                        break;
+                    }
+                    rseq::note(&thread);
+                }
+                if thread.work() & WORK_RSEQ != 0 {
+                    rseq::attend(&thread, &mut regs);
                 }
                 if cpu::need_resched() && task::should_resched() {
                     executor::preempted().await;
+                    rseq::note(&thread);
                 }
             }
         }

@@ -128,6 +128,7 @@ pub(super) async fn replace(
         .iter()
         .for_each(|word| word.store(0, Ordering::Relaxed));
 
+    thread.rseq.clear();
     thread.machine.fpu.set(FpuArea::initial());
     thread.machine.set_bases(0, 0);
     *regs = UserRegs::new(ready.entry, ready.sp);

@@ -16,6 +16,7 @@ use super::family::{Family, Life};
 use super::pid::Pid;
 use super::process::Process;
 use super::rlimit::{RLIM_INFINITY, Resource};
+use super::rseq;
 use super::table::{self, TaskTable};
 use super::thread::{STATE_FORKED, STATE_SECCOMP, STATE_TRACED, Shared, Thread, VforkDone};
 use super::trace::{self, event};
@@ -205,6 +206,9 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         parent.no_new_privs.load(Ordering::Relaxed),
         Ordering::Relaxed,
     );
+    if flags & flag::VM == 0 {
+        rseq::inherit(child, parent);
+    }
     inherit_filters(parent, child);
     child.set_bits(STATE_FORKED);
     let tid = child.tid();

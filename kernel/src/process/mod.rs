@@ -43,6 +43,8 @@ pub mod oom;
 #[cfg(target_os = "none")]
 pub mod pidfd;
 #[cfg(target_os = "none")]
+pub mod rseq;
+#[cfg(target_os = "none")]
 pub mod run_time;
 #[cfg(target_os = "none")]
 pub mod timers;

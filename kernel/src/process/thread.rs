@@ -65,6 +65,8 @@ pub const WATCHED: u32 = STATE_TRACE_CALLS | STATE_TRACE_EVENT | STATE_STEP | ST
 pub const WORK_OVERRUN: u32 = 32;
 /// Under a real-time policy it reached `RLIMIT_RTTIME`.
 pub const WORK_RT_TIME: u32 = 64;
+/// It has an area for restartable sequences, and got a turn since that was last looked at.
+pub const WORK_RSEQ: u32 = 128;
 
 /// Bits that end interruptible waits.
 const INTERRUPTS: u32 = WORK_SIGNAL | WORK_KILLED | WORK_STOP | WORK_TRACE;
@@ -148,6 +150,8 @@ pub struct Thread {
     pub migrations: AtomicU64,
     /// The CPUs that it may run on, a bit for each (`sched_setaffinity(2)`).
     pub affinity: AtomicU64,
+    /// Its area for restartable sequences.
+    pub rseq: super::rseq::Area,
     /// `ioprio_set(2)`: class in bits 13 to 15, level below. Kept and inherited; there is no disk to order yet.
     pub io_priority: AtomicU32,
     /// personality(2).
@@ -232,6 +236,7 @@ impl Thread {
             no_new_privs: AtomicU8::new(0),
             migrations: AtomicU64::new(0),
             affinity: AtomicU64::new(u64::MAX),
+            rseq: super::rseq::Area::default(),
             io_priority: AtomicU32::new(0),
             personality: AtomicU32::new(0),
             seccomp: SpinLock::new(seccomp::Mode::Off),
@@ -442,6 +447,15 @@ impl Thread {
     /// The task that runs it.
     pub fn task(&self) -> Option<&TaskRef> {
         self.task.try_get().ok()
+    }
+
+    /// It goes to another CPU.
+    ///
+    /// # Context
+    /// Any; while it does not run.
+    pub fn moves(&self) {
+        self.migrations.fetch_add(1, Ordering::Relaxed);
+        super::rseq::note(self);
     }
 
     /// Makes it look at its work.

@@ -18,7 +18,7 @@ use crate::process::thread::{
     WORK_RT_TIME, WORK_SIGNAL, WORK_STOP, WORK_TRACE,
 };
 use crate::process::trace::{regs::FLAG_TRAP, stop};
-use crate::process::{ExitStatus, Thread, run_time};
+use crate::process::{ExitStatus, Thread, rseq, run_time};
 
 /// Number of restart_syscall(2).
 const NR_RESTART_SYSCALL: u64 = 219;
@@ -414,6 +414,7 @@ fn run_handler(
         (mask, signals.altstack)
     };
     thread.clear_bits(WORK_RESTORE_MASK);
+    rseq::restart(thread, regs)?;
     let stepping = thread.bits() & STATE_STEP != 0;
     if stepping {
         regs.rflags &= !FLAG_TRAP;

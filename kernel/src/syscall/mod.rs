@@ -32,6 +32,7 @@ pub mod poll;
 pub mod process;
 pub mod ptrace;
 pub mod reap;
+pub mod rseq;
 pub mod rw;
 pub mod sched;
 pub mod seccomp;
@@ -188,6 +189,7 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     process::CALLS,
     ptrace::CALLS,
     reap::CALLS,
+    rseq::CALLS,
     rw::CALLS,
     sched::CALLS,
     seccomp::CALLS,

@@ -64,7 +64,7 @@ impl Order {
             EnqueueKind::New => Wake::New,
             EnqueueKind::Migrated => {
                 if let Some(thread) = Thread::of_tag(task.tag()) {
-                    thread.migrations.fetch_add(1, Ordering::Relaxed);
+                    thread.moves();
                 }
                 Wake::Migrated
             }

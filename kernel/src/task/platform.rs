@@ -33,7 +33,7 @@ impl Platform for Machine {
             return super::place::anywhere(idle);
         };
         let cpu = super::place::woken(thread, idle)?;
-        thread.migrations.fetch_add(1, Ordering::Relaxed);
+        thread.moves();
         Some(cpu)
     }
 

@@ -243,6 +243,7 @@ unsafe impl Machine<Order> for Cpus {
         };
         // SAFETY: interrupts are masked; the place was stored by an earlier call and is used once, or was just prepared.
         unsafe { switch::switch(from.slot(), to) };
+        crate::process::rseq::resumed();
     }
 
     fn leave(&self, to: Place) -> ! {

@@ -15,6 +15,7 @@ mod pipes;
 mod process;
 mod procfs;
 mod ptrace;
+mod rseq;
 mod rtc;
 mod run_time;
 mod sched;
@@ -88,6 +89,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("process", process::CASES),
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
+        ("rseq", rseq::CASES),
         ("rtc", rtc::CASES),
         ("run_time", run_time::CASES),
         ("sched", sched::CASES),
