@@ -139,12 +139,10 @@ pub fn link(old: &Path, walk: &Walk<'_>, path: &[u8]) -> Result<()> {
 }
 
 /// Checks that `cred` may remove `victim` from `dir`.
-pub(crate) fn may_delete(
-    cred: &Credentials,
-    dir: &Inode,
-    victim: &Inode,
-    want_dir: bool,
-) -> Result<()> {
+///
+/// # Errors
+/// `EACCES`, `EPERM`, `EISDIR`, `ENOTDIR`, `ENOENT`.
+pub fn may_delete(cred: &Credentials, dir: &Inode, victim: &Inode, want_dir: bool) -> Result<()> {
     cred.permission(dir, MAY_WRITE | MAY_EXEC)?;
     let sticky = dir.mode() & S_ISVTX != 0
         && cred.fsuid != victim.uid()

@@ -25,6 +25,7 @@ pub mod exec;
 pub mod futex;
 #[cfg(target_os = "none")]
 pub mod init;
+pub mod ipc;
 pub mod irq;
 pub mod irq_route;
 #[cfg(any(not(target_os = "none"), feature = "ktest"))]

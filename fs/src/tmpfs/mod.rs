@@ -259,15 +259,25 @@ pub fn instance(kind: &'static str, mode: u32) -> Result<Arc<Dentry>> {
     create(kind, options)
 }
 
-/// Makes a file without a name in any directory, as `memfd_create` and shared anonymous maps want it.
+/// Makes a file without a name in any directory, as `memfd_create` wants it.
 ///
 /// # Errors
 /// `EINVAL` for a name over 249 bytes, `ENOSPC`, `ENOMEM`.
 pub fn memfd(name: &[u8], flags: u32, seals: u32, uid: u32, gid: u32) -> Result<Arc<File>> {
-    static MOUNT: SpinLock<Option<Arc<Mount>>> = SpinLock::new(None);
     if name.len() > 249 {
         return Err(Errno::EINVAL);
     }
+    let mut full = alloc::vec::Vec::from(&b"memfd:"[..]);
+    full.extend_from_slice(name);
+    nameless(&full, flags, seals, uid, gid)
+}
+
+/// Makes a file that is in no directory and shows as `name`, which is at most 255 bytes long.
+///
+/// # Errors
+/// `ENOSPC`, `ENOMEM`.
+pub fn nameless(name: &[u8], flags: u32, seals: u32, uid: u32, gid: u32) -> Result<Arc<File>> {
+    static MOUNT: SpinLock<Option<Arc<Mount>>> = SpinLock::new(None);
     let mount = {
         let mut mount = MOUNT.lock();
         if mount.is_none() {
@@ -287,9 +297,7 @@ pub fn memfd(name: &[u8], flags: u32, seals: u32, uid: u32, gid: u32) -> Result<
     if let Some(mapping) = inode.mapping() {
         mapping.set_seals(seals);
     }
-    let mut full = alloc::vec::Vec::from(&b"memfd:"[..]);
-    full.extend_from_slice(name);
-    let dentry = Dentry::nameless(mount.root(), &full, inode);
+    let dentry = Dentry::nameless(mount.root(), name, inode);
     let ops = node.fs().file_ops.clone();
     File::new(
         ops,

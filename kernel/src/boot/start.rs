@@ -141,6 +141,9 @@ async fn main() {
     if let Err(error) = crate::procfs::init() {
         log::error!("procfs: {error}");
     }
+    if let Err(error) = crate::ipc::mqueue::init() {
+        log::error!("mqueue: {error}");
+    }
     if let Err(error) = crate::cgroup::init() {
         log::error!("cgroup2: {error}");
     }

@@ -23,6 +23,7 @@ use super::trace::{self, event};
 use crate::arch::thread::Machine;
 use crate::arch::user::{USER_END, UserRegs};
 use crate::cgroup;
+use crate::ipc::sem::undo;
 use crate::mm;
 use crate::signal::Signal;
 use crate::signal::state::{AltStack, SigHand};
@@ -179,6 +180,10 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         // What was promised to one is not for two.
         return Err(Errno::EAGAIN);
     }
+    let undo = match flags & flag::SYSVSEM {
+        0 => None,
+        _ => Some(undo::list(parent)?),
+    };
     let (thread, space) = if flags & flag::THREAD != 0 {
         (add_thread(parent, shared, machine)?, None)
     } else {
@@ -206,6 +211,7 @@ pub fn clone(parent: &Arc<Thread>, regs: &UserRegs, args: &CloneArgs) -> Result<
         parent.no_new_privs.load(Ordering::Relaxed),
         Ordering::Relaxed,
     );
+    *child.undo.lock() = undo;
     if flags & flag::VM == 0 {
         rseq::inherit(child, parent);
     }

@@ -14,6 +14,7 @@ use super::trace::{self, Departed};
 use super::{Change, ExitStatus, Process, Thread, session};
 use crate::cgroup;
 use crate::futex;
+use crate::ipc;
 use crate::signal::action::{SA_NOCLDWAIT, SIG_IGN};
 use crate::signal::send::{self, Followup, Target};
 use crate::signal::{SigInfo, Signal, job};
@@ -37,6 +38,7 @@ pub async fn finish(thread: &Arc<Thread>) {
         });
     }
     drop(context);
+    ipc::sem::undo::leave(thread);
     if let Some(space) = process.mm() {
         let peak = space.stats().rss_peak * (crate::mm::PAGE_SIZE as u64 / 1024);
         let mut accounts = process.accounts.lock();

@@ -150,6 +150,8 @@ pub struct Thread {
     pub migrations: AtomicU64,
     /// The CPUs that it may run on, a bit for each (`sched_setaffinity(2)`).
     pub affinity: AtomicU64,
+    /// What it has done to semaphores that is taken back at its end.
+    pub undo: crate::ipc::sem::undo::Place,
     /// Its area for restartable sequences.
     pub rseq: super::rseq::Area,
     /// `ioprio_set(2)`: class in bits 13 to 15, level below. Kept and inherited; there is no disk to order yet.
@@ -236,6 +238,7 @@ impl Thread {
             no_new_privs: AtomicU8::new(0),
             migrations: AtomicU64::new(0),
             affinity: AtomicU64::new(u64::MAX),
+            undo: SpinLock::new(None),
             rseq: super::rseq::Area::default(),
             io_priority: AtomicU32::new(0),
             personality: AtomicU32::new(0),

@@ -42,6 +42,7 @@ impl Root {
         add("thread-self", link(OwnThread));
         add("bus", Entry::dir(0, system::bus()));
         add("sys", Entry::dir(0, sys::tree()));
+        add("sysvipc", Entry::dir(0, system::sysvipc()));
         add("wake", Entry::dir(0, system::wake()));
         Root {
             fixed: Fixed(entries),

@@ -11,6 +11,7 @@ use fs::{
 };
 
 use super::ino;
+use crate::ipc::{limits, mqueue};
 use crate::mm::sysctl;
 use crate::process::core::pattern;
 use crate::process::table;
@@ -120,12 +121,20 @@ pub(super) fn tree() -> impl Directory {
         b.number_file("max_user_watches", &inotify::MAX_USER_WATCHES),
     ]);
     let epoll = Vec::from([b.number_file("max_user_watches", &epoll::MAX_USER_WATCHES)]);
+    let queues = Vec::from([
+        b.number_file("msg_default", &mqueue::limits::MSG_DEFAULT),
+        b.number_file("msg_max", &mqueue::limits::MSG_MAX),
+        b.number_file("msgsize_default", &mqueue::limits::MSGSIZE_DEFAULT),
+        b.number_file("msgsize_max", &mqueue::limits::MSGSIZE_MAX),
+        b.number_file("queues_max", &mqueue::limits::QUEUES_MAX),
+    ]);
     let files = Vec::from([
         b.text("dentry-state", dentry_state),
         b.number_file("file-max", &file::MAX_FILES),
         b.text("file-nr", file_nr),
         b.dir("epoll", epoll),
         b.dir("inotify", inotify),
+        b.dir("mqueue", queues),
         b.number_file("nr_open", &fdtable::NR_OPEN),
         b.text("overflowgid", |out| number(out, 65534)),
         b.text("overflowuid", |out| number(out, 65534)),
@@ -182,6 +191,9 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
             |text, cred| set_name(&uts::HOSTNAME, text, cred),
         ),
         b.number_file("kptr_restrict", &KPTR_RESTRICT),
+        b.number_file("msgmax", &limits::MSGMAX),
+        b.number_file("msgmnb", &limits::MSGMNB),
+        b.number_file("msgmni", &limits::MSGMNI),
         b.text("ngroups_max", |out| number(out, 65536)),
         b.text("osrelease", |out| line(out, uts::RELEASE.as_bytes())),
         b.text("ostype", |out| line(out, uts::SYSNAME.as_bytes())),
@@ -219,6 +231,18 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
             |out| number(out, realtime::runtime_us()),
             |text, _| realtime::set_runtime_us(parse(text)?),
         ),
+        b.setting("sem", show_sem, |text, _| limits::store_sem(text)),
+        b.setting(
+            "shmall",
+            |out| large(out, &limits::SHMALL),
+            |text, _| limits::SHMALL.store(text),
+        ),
+        b.setting(
+            "shmmax",
+            |out| large(out, &limits::SHMMAX),
+            |text, _| limits::SHMMAX.store(text),
+        ),
+        b.number_file("shmmni", &limits::SHMMNI),
         b.number_file("sysrq", &SYSRQ),
         b.text("tainted", |out| number(out, 0)),
         b.text("threads-max", |out| {
@@ -230,6 +254,18 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
 
 fn number(out: &mut Out, value: i64) -> Result<()> {
     put!(out, "{value}\n");
+    Ok(())
+}
+
+fn large(out: &mut Out, value: &limits::Large) -> Result<()> {
+    put!(out, "{}\n", value.get());
+    Ok(())
+}
+
+/// The limits of semaphores: of a set, in all, of a call, and sets.
+fn show_sem(out: &mut Out) -> Result<()> {
+    let [of_set, all, of_call, sets] = limits::of_sem().map(Tunable::get);
+    put!(out, "{of_set}\t{all}\t{of_call}\t{sets}\n");
     Ok(())
 }
 

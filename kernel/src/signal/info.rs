@@ -12,6 +12,8 @@ pub const SI_KERNEL: i32 = 0x80;
 pub const SI_QUEUE: i32 = -1;
 /// `si_code`: a POSIX timer expired.
 pub const SI_TIMER: i32 = -2;
+/// `si_code`: a message came to an empty queue.
+pub const SI_MESGQ: i32 = -3;
 /// `si_code`: sent by tkill(2) or tgkill(2).
 pub const SI_TKILL: i32 = -6;
 
@@ -106,6 +108,11 @@ impl SigInfo {
             SI_TIMER,
             [pair(id as u32, overrun as u32), value, 0, 0],
         )
+    }
+
+    /// Process `pid` of user `uid` sent a message to a queue that was empty.
+    pub const fn message(signal: Signal, pid: i32, uid: u32, value: u64) -> SigInfo {
+        Self::new(signal, SI_MESGQ, [pair(pid as u32, uid), value, 0, 0])
     }
 
     /// `si_pid` of the layouts that have one.

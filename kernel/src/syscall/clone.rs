@@ -7,6 +7,7 @@ use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, Stop, SysResult};
 use crate::arch::user::USER_END;
+use crate::ipc::sem::undo;
 use crate::process::clone::{self, CloneArgs, flag};
 use crate::process::trace::{event, stop};
 use crate::signal::Signal;
@@ -172,6 +173,9 @@ fn unshare(call: &mut Call<'_>) -> SysResult {
         let own = Arc::new(call.thread.files().duplicate()?);
         let old = call.thread.with_shared(|shared| shared.files.replace(own));
         drop(old);
+    }
+    if flags & flag::SYSVSEM != 0 {
+        undo::leave(call.thread);
     }
     if flags & flag::FS != 0 {
         let context = call.thread.fs().lock().clone();

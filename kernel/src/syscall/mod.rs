@@ -17,11 +17,13 @@ pub mod fd;
 pub mod futex;
 pub mod ids;
 pub mod ioprio;
+pub mod ipc;
 pub mod limit;
 pub mod lock;
 pub mod log;
 pub mod mm;
 pub mod mount;
+pub mod mq;
 pub mod names;
 pub mod open;
 pub mod path;
@@ -175,11 +177,13 @@ static TABLE: [Plain; NUMBERS] = merge(&[
     futex::CALLS,
     ids::CALLS,
     ioprio::CALLS,
+    ipc::CALLS,
     limit::CALLS,
     lock::CALLS,
     log::CALLS,
     mm::CALLS,
     mount::CALLS,
+    mq::CALLS,
     names::CALLS,
     open::CALLS,
     peek::CALLS,

@@ -11,8 +11,8 @@ use fs::poll::{PollTable, Waiters};
 use fs::{Errno, PollEvents, Result};
 
 use super::{
-    Call, Stop, attempt, clone, epoll, exec, futex, lock, poll, reap, signal, slow, socket,
-    sysinfo, time,
+    Call, Stop, attempt, clone, epoll, exec, futex, ipc, lock, mq, poll, reap, signal, slow,
+    socket, sysinfo, time,
 };
 
 /// Brings a call to its end that a plain attempt left with `stop`.
@@ -44,6 +44,9 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         56 | 57 | 58 | 435 => clone::vfork_wait(call).await,
         59 | 322 => Box::pin(exec::wait(call)).await,
         61 => reap::wait4_wait(call).await,
+        65 | 220 => Box::pin(ipc::sem_wait(call)).await,
+        69 => Box::pin(ipc::msg_send_wait(call)).await,
+        70 => Box::pin(ipc::msg_receive_wait(call)).await,
         72 | 73 => Box::pin(lock::wait(call)).await,
         103 => super::log::read_wait(call).await,
         128 => signal::timedwait(call).await,
@@ -52,6 +55,8 @@ async fn own(call: &mut Call<'_>) -> Result<u64> {
         219 => time::restart(call).await,
         230 => time::clock_nanosleep_wait(call).await,
         232 => epoll::wait(call).await,
+        242 => Box::pin(mq::send_wait(call)).await,
+        243 => Box::pin(mq::receive_wait(call)).await,
         247 => reap::waitid_wait(call).await,
         270 => poll::pselect_wait(call).await,
         271 => poll::ppoll_wait(call).await,

@@ -18,7 +18,7 @@ use super::ino;
 use crate::process::table;
 use crate::pseudofs::{Entry, Fixed, Node, Out, put};
 use crate::task::load::{self, LOAD_SHIFT};
-use crate::{arch, boot, devices, syscall, uts};
+use crate::{arch, boot, devices, ipc, syscall, uts};
 
 pub use kmsg::Kmsg;
 
@@ -74,6 +74,16 @@ pub(super) fn bus() -> Fixed {
     let devices = Entry::text(ino::FIXED + 0x2002, 0o444, devices::proc_input_devices);
     let input = Entry::dir(ino::FIXED + 0x2003, Fixed(vec![("devices", devices)]));
     Fixed(vec![("input", input), ("pci", pci)])
+}
+
+/// The files of `/proc/sysvipc`.
+pub(super) fn sysvipc() -> Fixed {
+    let file = |at, show| Entry::text(ino::FIXED + 0x3000 + at, 0o444, show);
+    Fixed(vec![
+        ("msg", file(0, ipc::show::queues)),
+        ("sem", file(1, ipc::show::sets)),
+        ("shm", file(2, ipc::show::segments)),
+    ])
 }
 
 /// The files of `/proc/driver`.

@@ -9,7 +9,9 @@ mod files;
 mod futex_pi;
 mod hostile;
 mod interrupts;
+mod ipc;
 mod memory;
+mod mq;
 mod pidfd;
 mod pipes;
 mod process;
@@ -83,7 +85,9 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("futex_pi", futex_pi::CASES),
         ("hostile", hostile::CASES),
         ("interrupts", interrupts::CASES),
+        ("ipc", ipc::CASES),
         ("memory", memory::CASES),
+        ("mq", mq::CASES),
         ("pidfd", pidfd::CASES),
         ("pipes", pipes::CASES),
         ("process", process::CASES),
