@@ -17,7 +17,7 @@ use crate::machine::Machine;
 pub struct Program {
     /// The test's name.
     pub name: String,
-    /// Its bound in seconds; the machine counts as hung after a minute of silence.
+    /// Its bound in seconds; the machine counts as hung after three minutes of silence.
     pub seconds: u32,
     /// Path in the guest and arguments.
     pub argv: Vec<String>,
