@@ -45,12 +45,60 @@ pub(crate) use core::{
 #[cfg(loom)]
 use core::sync::atomic::Ordering;
 #[cfg(loom)]
-pub(crate) use loom::{
-    cell::UnsafeCell,
-    sync::atomic::{
-        AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
-    },
+pub(crate) use loom::cell::UnsafeCell;
+#[cfg(loom)]
+pub(crate) use points::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
+
+/// The models' atomics, each use of which is a place where an interrupt may come ([`crate::model`]).
+#[cfg(loom)]
+pub(crate) mod points {
+    use core::{ops::Deref, sync::atomic::Ordering};
+
+    use loom::sync::atomic;
+
+    use crate::model::point;
+
+    macro_rules! pointed {
+        ($($name:ident $(<$param:ident>)?: $value:ty),* $(,)?) => {$(
+            /// The model's atomic.
+            #[derive(Debug)]
+            pub struct $name $(<$param>)? (atomic::$name $(<$param>)?);
+
+            impl $(<$param>)? $name $(<$param>)? {
+                /// Makes one with this value.
+                #[track_caller]
+                pub fn new(value: $value) -> Self {
+                    Self(atomic::$name::new(value))
+                }
+            }
+
+            impl $(<$param>)? Deref for $name $(<$param>)? {
+                type Target = atomic::$name $(<$param>)?;
+
+                fn deref(&self) -> &Self::Target {
+                    point();
+                    &self.0
+                }
+            }
+        )*};
+    }
+    pointed!(
+        AtomicBool: bool,
+        AtomicI64: i64,
+        AtomicPtr<T>: *mut T,
+        AtomicU8: u8,
+        AtomicU32: u32,
+        AtomicU64: u64,
+        AtomicUsize: usize,
+    );
+
+    pub(crate) fn fence(ordering: Ordering) {
+        point();
+        atomic::fence(ordering);
+    }
+}
 
 /// What `core`'s atomics have: `loom`'s still call it `fetch_update`.
 #[cfg(loom)]

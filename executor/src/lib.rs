@@ -85,7 +85,8 @@
 //! # How it is tested
 //!
 //! Host tests under a `platform::VirtualTime`, Miri, and models of every interleaving under
-//! `loom`, with mistakes made on purpose that the models must find (`tests/loom.rs`).
+//! `loom`, with mistakes made on purpose that the models must find (`tests/loom`). There polls are also suspended at every
+//! point, on stacks that are threads.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -100,6 +101,9 @@ pub mod irq;
 mod join;
 pub mod kthread;
 mod local;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod mutants;

@@ -27,6 +27,26 @@ pub enum Mutant {
     RcuForgetsOthers,
     /// A reader does not order its reading behind its being counted.
     SrcuReadsUncounted,
+    /// A task whose poll is suspended does not count as running (rule 2).
+    SuspendedIsIdle,
+    /// A poll makes way although a guard is held (rule 7).
+    IgnoreGuards,
+    /// A suspended poll that is to go on elsewhere is sent there before its stack is left (rule 9).
+    SendBeforeSwitch,
+    /// Who goes on with a suspended poll leaves its place in the task (rule 9).
+    KeepPlace,
+    /// A poll that is gone on with takes its CPU for the one that it was left on (rule 10).
+    KeepExecutor,
+    /// A loop gives its stack back while it stands on it (rule 11).
+    GiveStackTooSoon,
+    /// That there was no stack is forgotten (rule 12).
+    ForgetRefusal,
+    /// An abort drops the future of a poll that is suspended (rule 20).
+    DropSuspended,
+    /// What is woken while a poll is found to go on waits for the next interrupt.
+    LookOnce,
+    /// A poll that does not make way, or is gone on with, is not interrupted any more.
+    StayLooking,
 }
 
 std::thread_local! {

@@ -22,6 +22,7 @@ use core::ptr::NonNull;
 use crate::{
     cpu::{self, PreemptGuard},
     executor::{Ended, Executor, Hooks, Own, Started, TaskTag, Turn, complete},
+    facade::mutant,
     policy::{EnqueueKind, Outcome, Policy},
     raw::{CpuShared, Place, Runnable, Running, Saver},
     rcu,
@@ -120,6 +121,8 @@ pub fn run<P: Policy>(machine: &impl Machine<P>, unmask: impl FnOnce(), idle: im
     });
     drop(stay);
     unmask();
+    // What was woken since the other side looked is not left to the next interrupt.
+    cpu::preempt_point();
     loop {
         next = match next {
             Some(started) => finish_and_begin(machine, started.poll()),
@@ -202,6 +205,9 @@ fn make_way<P: Policy>(machine: &impl Machine<P>, place: Place, stay: &PreemptGu
     core::mem::forget(cpu::irq_save());
     machine.executor().own.with_held(stay, |own| {
         own.stacks.freed = own.stacks.current.take();
+        if mutant!(GiveStackTooSoon) {
+            own.arrive(machine.executor().shared, machine);
+        }
     });
     machine.leave(place)
 }
@@ -209,25 +215,38 @@ fn make_way<P: Policy>(machine: &impl Machine<P>, place: Place, stay: &PreemptGu
 /// Leaves the current poll for another task, if the policy would have that run and there is a stack for it. Comes back
 /// when the poll is gone on with, or at once; true if it was left.
 ///
+/// What is woken meanwhile is seen: where this is the way out of an interrupt, nobody might look for it before the next.
+///
 /// # Context
 /// A poll of the task level, interrupts masked, nothing counted in the word of rule 7. It may come back on another CPU.
 pub fn suspend<P: Policy>(machine: &impl Machine<P>) -> bool {
     let stay = cpu::preempt_disable();
-    let executor = machine.executor();
-    let plan = executor
-        .own
-        .with_held(&stay, |own| own.plan(executor.shared, machine));
-    let Some(Plan { from, to, stack }) = plan else {
-        return false;
-    };
-    machine.switch(&from, to);
-    // This may be another CPU, and much later.
-    let executor = machine.executor();
-    executor.own.with_held(&stay, |own| {
-        own.stacks.current = stack;
-        own.arrive(executor.shared, machine);
-    });
-    true
+    let mut executor = machine.executor();
+    let mut was_left = false;
+    loop {
+        let plan = executor
+            .own
+            .with_held(&stay, |own| own.plan(executor.shared, machine));
+        match plan {
+            Verdict::Stay => return was_left,
+            Verdict::LookAgain => continue,
+            Verdict::Leave(Plan { from, to, stack }) => {
+                machine.switch(&from, to);
+                was_left = true;
+                // This may be another CPU, and much later.
+                if !mutant!(KeepExecutor) {
+                    executor = machine.executor();
+                }
+                executor.own.with_held(&stay, |own| {
+                    own.stacks.current = stack;
+                    own.arrive(executor.shared, machine);
+                });
+            }
+        }
+        if !cpu::need_resched() {
+            return was_left;
+        }
+    }
 }
 
 /// Leaves the current poll and its stack for ever: its task is never polled again, nor its future dropped, nor its join
@@ -256,10 +275,20 @@ struct Plan {
     stack: Option<Stack>,
 }
 
+/// What becomes of the current poll.
+enum Verdict {
+    /// It goes on.
+    Stay,
+    /// It might go on, but something was woken while that was decided.
+    LookAgain,
+    /// Its stack is left.
+    Leave(Plan),
+}
+
 impl<P: Policy> Own<P> {
     /// Decides whether the current poll makes way. If so, its task is queued, the next one current, and the stack is to
     /// be left.
-    fn plan(&mut self, shared: &'static CpuShared, machine: &impl Machine<P>) -> Option<Plan> {
+    fn plan(&mut self, shared: &'static CpuShared, machine: &impl Machine<P>) -> Verdict {
         let now = Instant::now();
         cpu::clear_need_resched();
         rcu::turn(shared);
@@ -276,12 +305,13 @@ impl<P: Policy> Own<P> {
         let plan = if wanted {
             self.plan_for(shared, machine, now)
         } else {
-            None
+            Verdict::Stay
         };
-        if plan.is_none() && shared.set_busy() {
-            cpu::set_need_resched();
+        match plan {
+            Verdict::Stay if mutant!(StayLooking) => Verdict::Stay,
+            Verdict::Stay if shared.set_busy() && !mutant!(LookOnce) => Verdict::LookAgain,
+            plan => plan,
         }
-        plan
     }
 
     fn plan_for(
@@ -289,17 +319,23 @@ impl<P: Policy> Own<P> {
         shared: &'static CpuShared,
         machine: &impl Machine<P>,
         now: Instant,
-    ) -> Option<Plan> {
+    ) -> Verdict {
         let Some(fresh) = machine.take_stack(self.policy.is_urgent()) else {
             shared.count_refusal();
             // The poll makes way where it ends, or where its user program is entered.
-            cpu::set_need_resched();
-            return None;
+            if !mutant!(ForgetRefusal) {
+                cpu::set_need_resched();
+            }
+            return Verdict::Stay;
         };
-        let running = self.take_current(shared, machine, Outcome::Runnable, now)?;
+        let running = self
+            .take_current(shared, machine, Outcome::Runnable, now)
+            .expect("a poll is under way that is to make way");
         let (left, from) = running.suspend_poll();
         let me = left.task_addr();
-        if left.is_wanted() {
+        if left.is_wanted() && mutant!(SendBeforeSwitch) {
+            self.stacks.left = self.attend(shared, left);
+        } else if left.is_wanted() {
             // It may go to another CPU.
             self.stacks.left = Some(left);
         } else {
@@ -314,11 +350,11 @@ impl<P: Policy> Own<P> {
             let running = next.unsuspend();
             shared.set_polled(running.header(), now);
             self.current = Some(running);
-            return None;
+            return Verdict::Stay;
         }
         shared.count_suspension();
         let (to, stack) = self.turn_away(shared, machine, next, fresh, now);
-        Some(Plan { from, to, stack })
+        Verdict::Leave(Plan { from, to, stack })
     }
 
     /// As [`Own::plan`], for a task that is not to go on: it stays RUNNING, so that no wake-up ever queues it.

@@ -56,18 +56,51 @@ std::thread_local! {
     static CPU: HostCpu = HostCpu::new();
 }
 
+/// Calls `f` with the CPU that the calling thread plays.
+#[cfg(not(loom))]
+fn here<R>(f: impl FnOnce(&HostCpu) -> R) -> R {
+    CPU.with(f)
+}
+
 #[cfg(loom)]
 loom::thread_local! {
-    static CPU: HostCpu = HostCpu::new();
+    static CPU: Cell<&'static HostCpu> = Cell::new(Area::new().0);
+}
+
+#[cfg(loom)]
+fn here<R>(f: impl FnOnce(&HostCpu) -> R) -> R {
+    f(CPU.with(Cell::get))
+}
+
+/// A CPU as a model has it, whose threads stand for stacks: the one that stands on the CPU's current stack plays it. It
+/// stays with the model run.
+#[cfg(loom)]
+#[derive(Clone, Copy)]
+pub struct Area(&'static HostCpu);
+
+#[cfg(loom)]
+impl Area {
+    /// A CPU that nobody plays yet.
+    #[expect(clippy::new_without_default, reason = "each one is another")]
+    pub fn new() -> Self {
+        Self(alloc::boxed::Box::leak(alloc::boxed::Box::new(
+            HostCpu::new(),
+        )))
+    }
+
+    /// Makes the calling thread play this CPU, which no other plays from now on.
+    pub fn enter(self) {
+        CPU.with(|cpu| cpu.set(self.0));
+    }
 }
 
 /// Makes the calling thread play CPU `cpu` from now on.
 pub fn set_cpu(cpu: u32) {
-    CPU.with(|c| c.cpu.set(cpu));
+    here(|c| c.cpu.set(cpu));
 }
 
 pub(super) fn cpu() -> u32 {
-    CPU.with(|c| c.cpu.get())
+    here(|c| c.cpu.get())
 }
 
 /// See [`owner_token`].
@@ -75,7 +108,7 @@ pub(super) type OwnerToken = u64;
 
 /// What tells this owner from others: here, the thread.
 pub(super) fn owner_token() -> OwnerToken {
-    CPU.with(|c| c.token)
+    here(|c| c.token)
 }
 
 pub(super) fn this() -> *const CpuLocal {
@@ -83,7 +116,7 @@ pub(super) fn this() -> *const CpuLocal {
 }
 
 pub(super) fn word() -> u32 {
-    CPU.with(|c| c.word.get())
+    here(|c| c.word.get())
 }
 
 pub(super) fn word_and_calm() -> u64 {
@@ -91,58 +124,64 @@ pub(super) fn word_and_calm() -> u64 {
 }
 
 pub(super) fn word_add<const N: u32>() {
-    CPU.with(|c| c.word.set(c.word.get() + N));
+    here(|c| c.word.set(c.word.get() + N));
 }
 
 pub(super) fn word_sub<const N: u32>() {
-    CPU.with(|c| c.word.set(c.word.get() - N));
+    here(|c| c.word.set(c.word.get() - N));
 }
 
 pub(super) fn word_sub_and_look<const N: u32>() {
     word_sub::<N>();
+    look();
 }
 
-/// Threads are preempted by the host, not by each other.
-pub(super) fn look() {}
+/// Threads are preempted by the host, not by each other; a model's are not, and look as the machine's do.
+pub(super) fn look() {
+    #[cfg(loom)]
+    if word_and_calm() == 0 {
+        super::preempt_due();
+    }
+}
 
 pub(super) fn calm() -> u32 {
-    CPU.with(|c| c.calm.get())
+    here(|c| c.calm.get())
 }
 
 pub(super) fn set_calm<const VALUE: u32>() {
-    CPU.with(|c| c.calm.set(VALUE));
+    here(|c| c.calm.set(VALUE));
 }
 
 pub(super) fn shared() -> *const CpuShared {
-    CPU.with(|c| c.shared.get())
+    here(|c| c.shared.get())
 }
 
 pub(super) fn set_shared(shared: *const CpuShared) {
-    CPU.with(|c| c.shared.set(shared));
+    here(|c| c.shared.set(shared));
 }
 
 pub(super) fn current() -> *const Header {
-    CPU.with(|c| c.current.get())
+    here(|c| c.current.get())
 }
 
 pub(super) fn set_current(task: *const Header) {
-    CPU.with(|c| c.current.set(task));
+    here(|c| c.current.set(task));
 }
 
 pub(super) fn softirq() -> *const Level {
-    CPU.with(|c| c.softirq.get())
+    here(|c| c.softirq.get())
 }
 
 pub(super) fn set_softirq(level: *const Level) {
-    CPU.with(|c| c.softirq.set(level));
+    here(|c| c.softirq.set(level));
 }
 
 pub(super) fn irq_enable() {
-    CPU.with(|c| c.irqs.set(true));
+    here(|c| c.irqs.set(true));
 }
 
 pub(super) fn irq_disable() {
-    CPU.with(|c| c.irqs.set(false));
+    here(|c| c.irqs.set(false));
 }
 
 /// Nobody looks.
@@ -153,13 +192,13 @@ pub(super) fn calm_before_user() -> u32 {
 }
 
 pub(super) fn irq_save() -> IrqState {
-    CPU.with(|c| IrqState(c.irqs.replace(false)))
+    here(|c| IrqState(c.irqs.replace(false)))
 }
 
 pub(super) fn irq_restore(state: IrqState) {
-    CPU.with(|c| c.irqs.set(state.0));
+    here(|c| c.irqs.set(state.0));
 }
 
 pub(super) fn irqs_enabled() -> bool {
-    CPU.with(|c| c.irqs.get())
+    here(|c| c.irqs.get())
 }

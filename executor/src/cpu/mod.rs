@@ -35,11 +35,14 @@ use bare as imp;
 use host as imp;
 
 use crate::{
+    facade::mutant,
     platform,
     raw::{CpuShared, Header},
     softirq::{self, Level},
 };
 
+#[cfg(loom)]
+pub use host::Area;
 #[cfg(not(target_os = "none"))]
 pub use host::set_cpu;
 pub use owned::CpuOwned;
@@ -292,7 +295,7 @@ fn point_due() {
 /// Any.
 #[inline(always)]
 pub fn is_preemption_due() -> bool {
-    imp::word_and_calm() == 0
+    imp::word_and_calm() == 0 || mutant!(IgnoreGuards) && need_resched()
 }
 
 /// Whether a task is being polled here: not the loop itself.
@@ -307,7 +310,7 @@ pub fn in_poll() -> bool {
 /// Preemption came back, or was on, and a reschedule is asked for. Whether it is met here is the platform's affair.
 #[cold]
 #[cfg_attr(
-    not(target_os = "none"),
+    not(any(target_os = "none", loom)),
     expect(dead_code, reason = "the host preempts its threads itself")
 )]
 extern "C" fn preempt_due() {

@@ -106,7 +106,7 @@ impl Header {
     pub(super) fn place_slot(&self) -> *mut *mut () {
         #[cfg(not(loom))]
         return self.place.as_ptr();
-        // The models switch no stacks.
+        // The stacks of the models are threads: see `Saver::store`.
         #[cfg(loom)]
         ptr::null_mut()
     }

@@ -16,7 +16,10 @@ use super::{
     task_ref::TaskRef,
     waker,
 };
-use crate::policy::{EnqueueKind, Policy};
+use crate::{
+    facade::mutant,
+    policy::{EnqueueKind, Policy},
+};
 
 /// Declares what both tokens give of their task: each stands for the one right to poll it, and so for its entity.
 macro_rules! accessors {
@@ -187,6 +190,9 @@ impl<P: Policy> Runnable<P> {
     /// Whether a poll of the task is suspended: it is to be resumed, not polled.
     #[inline(always)]
     pub(crate) fn is_suspended(&self) -> bool {
+        if mutant!(DropSuspended) && self.header().state.load().has(ABORT) {
+            return false;
+        }
         !self.header().place.load(Ordering::Relaxed).is_null()
     }
 
@@ -201,7 +207,12 @@ impl<P: Policy> Runnable<P> {
         };
         let place = &running.header().place;
         let taken = NonNull::new(place.load(Ordering::Acquire)).expect("a poll is suspended");
-        place.store(ptr::null_mut(), Ordering::Relaxed);
+        if !mutant!(KeepPlace) {
+            place.store(ptr::null_mut(), Ordering::Relaxed);
+        }
+        if mutant!(SuspendedIsIdle) {
+            running.header().state.start();
+        }
         (running, Place(taken))
     }
 
@@ -321,6 +332,9 @@ impl<P: Policy> Running<P> {
     /// to go on.
     pub(crate) fn suspend_poll(self) -> (Runnable<P>, Saver) {
         self.header().place.store(LEAVING, Ordering::Relaxed);
+        if mutant!(SuspendedIsIdle) {
+            self.header().state.suspend();
+        }
         (
             Runnable {
                 task: self.task,
@@ -399,6 +413,15 @@ impl Saver {
     pub fn slot(&self) -> *mut *mut () {
         // SAFETY: a task whose poll is under way lives.
         unsafe { self.0.as_ref() }.place_slot()
+    }
+
+    /// Stores what stands for a stack pointer, as the machine's switch does through [`Saver::slot`].
+    #[cfg(loom)]
+    pub fn store(&self, place: *mut ()) {
+        // SAFETY: as in `slot`.
+        let header = unsafe { self.0.as_ref() };
+        // A plain store: what makes it seen is the queue by which the task goes.
+        header.place.store(place, Ordering::Relaxed);
     }
 }
 

@@ -541,14 +541,15 @@ mod table {
             cpus.into_iter().for_each(f);
         }
 
-        /// The executor of CPU `cpu`: in the model only the thread's own is found.
+        /// The executor of CPU `cpu`, if it has one.
         pub fn of(cpu: u32) -> Option<&'static CpuShared> {
-            let _ = ptr::null::<()>();
-            cpu::shared().filter(|s| s.cpu == cpu)
+            let cpus = CPUS.lock().unwrap();
+            cpus.iter().copied().find(|shared| shared.cpu == cpu)
         }
-        /// As [`CpuShared::of`].
+
+        /// As [`CpuShared::of`]: the models have tasks only.
         pub(crate) fn of_level(kind: LevelKind, cpu: u32) -> Option<&'static CpuShared> {
-            Self::of(cpu).filter(|s| s.kind == kind)
+            Self::of(cpu).filter(|shared| shared.kind == kind)
         }
     }
 }

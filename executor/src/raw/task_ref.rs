@@ -182,7 +182,8 @@ impl TaskRef {
 
     /// Lets the task go to CPU `cpu` when it is woken next.
     pub(crate) fn set_wanted_cpu(&self, cpu: u32) {
-        self.header().want.store(cpu, Ordering::Release);
+        // Not a store: the models do not order one against the steps of `take_wanted` and `want_refresh`.
+        self.header().want.swap(cpu, Ordering::AcqRel);
     }
 
     /// Asks for the policy's data to be brought up to date when the task is queued next.

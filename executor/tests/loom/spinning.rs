@@ -93,8 +93,8 @@ fn a_lock_of_one_bit_excludes() {
     });
 }
 
-fn loom_word() -> loom::sync::atomic::AtomicU64 {
-    loom::sync::atomic::AtomicU64::new(0)
+fn loom_word() -> executor::model::AtomicU64 {
+    executor::model::AtomicU64::new(0)
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub mod stacks;
 pub mod suspend;
 #[cfg(feature = "ktest")]
 mod suspend_ktests;
+#[cfg(feature = "ktest")]
+mod suspend_sync_ktests;
 pub mod tick;
 #[cfg(feature = "ktest")]
 mod work_ktests;

@@ -22,7 +22,7 @@ use crate::arch::{apic, percpu, smp};
 use crate::mm::vmalloc::STACK_SIZE;
 
 /// How long what should come at once may take on a busy host.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Another mode for a while.
 pub(super) struct InMode(Mode);
@@ -52,7 +52,7 @@ fn urgent(there: u32, future: impl Future<Output = ()> + Send + 'static) -> Join
 }
 
 /// A little randomness: which does not matter, only that it varies.
-fn random(state: &mut u64) -> u64 {
+pub(super) fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
@@ -186,7 +186,7 @@ struct Shared {
 }
 
 /// Adds to two numbers that are always equal, with time between.
-fn add_twice(pair: &mut [u64; 2]) {
+pub(super) fn add_twice(pair: &mut [u64; 2]) {
     assert_eq!(pair[0], pair[1]);
     pair[0] += 1;
     for _ in 0..10 {
@@ -234,44 +234,30 @@ fn suspensions() -> u64 {
         .sum()
 }
 
-#[kernel_test]
-async fn polls_suspended_in_every_primitive_go_on_as_if_nothing_had_been() {
+/// Runs workers on all CPUs, interrupts those at random gaps, and sends the workers about all the while, suspended or
+/// not; again, until polls were suspended often enough. Gives how many workers there were.
+pub(super) async fn storm<F>(work: impl Fn(u64) -> F) -> u64
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     const WORKERS: u64 = 4;
-    const ROUNDS: u64 = 150;
     let _full = InMode::new(Mode::Full);
     suspend::stress(true);
     let cpus = u64::from(smp::cpu_count());
     let before = suspensions();
-    let shared = Arc::new(Shared {
-        spin: SpinLock::new([0; 2]),
-        bh: SpinLockBh::new([0; 2]),
-        irq: SpinLockIrq::new([0; 2]),
-        mutex: Mutex::new([0; 2]),
-        semaphore: Semaphore::new(2),
-        counter: PerCpuCounter::new(cpus as usize, 8),
-    });
     let mut timers = Vec::new();
     for there in 0..cpus {
         let timer = spawn_on(there as u32, "unrest", async move { unrest(there + 99) });
         timers.push(timer.await.expect("it is not aborted"));
     }
-    // Where the host is busy, few interrupts come in the time of one batch.
     let start = Instant::now();
-    let mut total = 0;
-    let mut state = 4711;
-    while total == 0 || suspensions() - before <= 50 {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "{} polls were suspended",
-            suspensions() - before
-        );
+    let (mut state, mut total) = (4711, 0);
+    while suspensions() - before <= 50 {
+        assert!(start.elapsed() < PATIENCE, "hardly a poll is suspended");
         let workers: Vec<_> = (0..cpus * WORKERS)
-            .map(|i| {
-                let work = worker(shared.clone(), total + i + 1, ROUNDS);
-                spawn_on((i % cpus) as u32, "worker", work)
-            })
+            .map(|i| spawn_on((i % cpus) as u32, "worker", work(i)))
             .collect();
-        // All the while they are sent about, suspended or not.
+        total += cpus * WORKERS;
         let tasks: Vec<_> = workers.iter().map(|worker| worker.task().clone()).collect();
         while tasks.iter().any(|task| !task.is_finished()) {
             let task = &tasks[(random(&mut state) % (cpus * WORKERS)) as usize];
@@ -281,8 +267,23 @@ async fn polls_suspended_in_every_primitive_go_on_as_if_nothing_had_been() {
         for worker in workers {
             assert_eq!(worker.await, Ok(()));
         }
-        total += cpus * WORKERS * ROUNDS;
     }
+    total
+}
+
+#[kernel_test]
+async fn polls_suspended_in_every_primitive_go_on_as_if_nothing_had_been() {
+    const ROUNDS: u64 = 150;
+    let cpus = smp::cpu_count() as usize;
+    let shared = Arc::new(Shared {
+        spin: SpinLock::new([0; 2]),
+        bh: SpinLockBh::new([0; 2]),
+        irq: SpinLockIrq::new([0; 2]),
+        mutex: Mutex::new([0; 2]),
+        semaphore: Semaphore::new(2),
+        counter: PerCpuCounter::new(cpus, 8),
+    });
+    let total = storm(|i| worker(shared.clone(), i + 1, ROUNDS)).await * ROUNDS;
     assert_eq!(*shared.spin.lock(), [total; 2]);
     assert_eq!(*shared.bh.lock(), [total; 2]);
     assert_eq!(*shared.irq.lock(), [total; 2]);
