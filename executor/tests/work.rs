@@ -377,6 +377,29 @@ fn a_run_asked_for_elsewhere_does_not_lead_one_under_way_astray() {
 }
 
 #[test]
+fn a_run_is_pending_until_it_begins() {
+    let (ex, trace, go) = machine();
+    go.release(9);
+    let queue = Config::new("test").max_active(1).build();
+    let works = ["a", "b"].map(|name| noting(&queue, &trace, &go, name));
+    assert!(works[0].queue() && works[1].queue());
+    assert!(
+        works[0].is_queued() && !works[0].queue(),
+        "its task has not been polled"
+    );
+    // Taken back before it began, it makes room for the next.
+    assert!(works[0].try_cancel() && !works[0].is_queued());
+    run(&ex);
+    assert_eq!(take(&trace), ["b+", "b-"]);
+    assert!(works[0].queue());
+    run(&ex);
+    assert_eq!(take(&trace), ["a+", "a-"]);
+    assert_eq!(queue.active(), 0);
+    drop(works);
+    run(&ex);
+}
+
+#[test]
 fn more_may_be_under_way_when_the_bound_is_raised() {
     let (ex, trace, go) = machine();
     let queue = Config::new("test").max_active(1).build();

@@ -308,6 +308,7 @@ impl Work {
         let was_queued = self.shared.slots.with(|slots| slots.cancel(self.slot));
         if was_queued {
             self.shared.settled.wake_all();
+            self.shared.start();
         }
         was_queued
     }

@@ -26,6 +26,13 @@ struct Slot {
     pool: usize,
 }
 
+impl Slot {
+    /// Whether a run was asked for that has not begun: it waits, or its task is on its way.
+    fn is_pending(&self) -> bool {
+        self.queued != 0 || self.start
+    }
+}
+
 /// All works of a queue.
 #[derive(Default)]
 pub(super) struct Slots {
@@ -149,7 +156,7 @@ impl Slots {
         if self.draining && !self.is_running_task(by) {
             return false;
         }
-        let Some(work) = self.slots[slot].as_mut().filter(|work| work.queued == 0) else {
+        let Some(work) = self.slots[slot].as_mut().filter(|work| !work.is_pending()) else {
             return false;
         };
         self.last += 1;
@@ -166,9 +173,7 @@ impl Slots {
     }
 
     pub(super) fn is_queued(&self, slot: usize) -> bool {
-        self.slots[slot]
-            .as_ref()
-            .is_some_and(|work| work.queued != 0)
+        self.slots[slot].as_ref().is_some_and(Slot::is_pending)
     }
 
     /// Takes a waiting request back.
@@ -176,6 +181,10 @@ impl Slots {
         let Some(work) = self.slots[slot].as_mut() else {
             return false;
         };
+        if mem::take(&mut work.start) {
+            self.done(slot);
+            return true;
+        }
         if mem::take(&mut work.queued) == 0 {
             return false;
         }
