@@ -114,7 +114,7 @@ pub struct Limits {
     pub data: u64,
     /// `RLIMIT_STACK`
     pub stack: u64,
-    /// `RLIMIT_MEMLOCK`; all for those who have `CAP_IPC_LOCK`.
+    /// `RLIMIT_MEMLOCK`; those who have `CAP_IPC_LOCK` are not bound by it.
     pub memlock: u64,
 }
 

@@ -19,6 +19,19 @@ mod mcl {
     pub const ONFAULT: u32 = 4;
 }
 
+/// Whether the caller is bound by no limit.
+#[cfg(target_os = "none")]
+fn may_lock_all() -> bool {
+    use crate::process::current::with_current;
+    with_current(|thread| thread.cred().capable(fs::Cap::IpcLock)) == Some(true)
+}
+
+/// Whether the caller is bound by no limit: on the host nobody has capabilities.
+#[cfg(not(target_os = "none"))]
+fn may_lock_all() -> bool {
+    false
+}
+
 fn flags_of(on_fault: bool) -> VmFlags {
     if on_fault { LOCKS } else { VmFlags::LOCKED }
 }
@@ -33,7 +46,7 @@ impl AddressSpace {
         let range = pages_of(addr, len)?;
         {
             let mut state = self.state.lock();
-            if state.limits.memlock == 0 {
+            if state.memlock() == 0 {
                 return Err(Errno::EPERM);
             }
             let pages = (range.end - range.start) >> PAGE_SHIFT;
@@ -43,7 +56,7 @@ impl AddressSpace {
                 .filter(|vma| vma.flags.contains(VmFlags::LOCKED))
                 .map(|vma| (vma.end.min(range.end) - vma.start.max(range.start)) >> PAGE_SHIFT)
                 .sum();
-            if state.locked_vm + pages - again > state.limits.memlock >> PAGE_SHIFT {
+            if state.locked_vm + pages - again > state.memlock() >> PAGE_SHIFT {
                 return Err(Errno::ENOMEM);
             }
             state.set_locks(range.clone(), flags_of(on_fault))?;
@@ -78,10 +91,10 @@ impl AddressSpace {
         let locks = flags_of(flags & mcl::ONFAULT != 0);
         {
             let mut state = self.state.lock();
-            if state.limits.memlock == 0 {
+            if state.memlock() == 0 {
                 return Err(Errno::EPERM);
             }
-            if flags & mcl::CURRENT != 0 && state.total_vm > state.limits.memlock >> PAGE_SHIFT {
+            if flags & mcl::CURRENT != 0 && state.total_vm > state.memlock() >> PAGE_SHIFT {
                 return Err(Errno::ENOMEM);
             }
             state.future = if flags & mcl::FUTURE != 0 {
@@ -138,6 +151,15 @@ fn pages_of(addr: u64, len: u64) -> Result<Range<u64>> {
 }
 
 impl State {
+    /// How much may be locked: all for a caller with `CAP_IPC_LOCK`, for others as much as their limit says.
+    pub fn memlock(&self) -> u64 {
+        if may_lock_all() {
+            u64::MAX
+        } else {
+            self.limits.memlock
+        }
+    }
+
     /// Whether a new mapping may be locked, if its flags ask for that.
     ///
     /// # Errors
@@ -146,10 +168,10 @@ impl State {
         if !flags.contains(VmFlags::LOCKED) {
             return Ok(());
         }
-        if explicit && self.limits.memlock == 0 {
+        if explicit && self.memlock() == 0 {
             return Err(Errno::EPERM);
         }
-        let fits = self.locked_vm + (len >> PAGE_SHIFT) <= self.limits.memlock >> PAGE_SHIFT;
+        let fits = self.locked_vm + (len >> PAGE_SHIFT) <= self.memlock() >> PAGE_SHIFT;
         if fits { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 

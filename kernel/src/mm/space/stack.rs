@@ -34,7 +34,7 @@ impl State {
                 && start - before.end < STACK_GUARD
         });
         let locked = flags.contains(VmFlags::LOCKED)
-            && self.locked_vm + pages > self.limits.memlock >> PAGE_SHIFT;
+            && self.locked_vm + pages > self.memlock() >> PAGE_SHIFT;
         if start < crate::mm::sysctl::mmap_min_addr()
             || too_near
             || locked
