@@ -65,6 +65,8 @@ fn on_error(
             .read_expired(file, &mut UserSink(range))
             .map(|n| n as u64)
             .map_err(Stop::from),
+        // A setting that cannot be changed yet: nobody is told when it can.
+        Errno::EAGAIN if !reading && file.inode().kind() == fs::inode::S_IFREG => Err(e.into()),
         Errno::EAGAIN if !(file.nonblocking() || reading && range.done() > 0) => {
             call.done = range.done();
             set_socket_deadline(call, file, reading);
