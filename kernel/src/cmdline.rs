@@ -28,6 +28,7 @@ pub enum InitWord<'a> {
 
 /// Options that the kernel answers to, with a value or without as the second field says.
 const KNOWN: &[(&str, Takes)] = &[
+    ("autogroup", Takes::Nothing),
     ("clocksource", Takes::Value),
     ("console", Takes::Value),
     ("debug", Takes::Nothing),
@@ -41,6 +42,7 @@ const KNOWN: &[(&str, Takes)] = &[
     ("maxcpus", Takes::Value),
     ("mem", Takes::Value),
     ("mitigations", Takes::Value),
+    ("noautogroup", Takes::Nothing),
     ("nohz", Takes::Value),
     ("nolapic_timer", Takes::Nothing),
     ("nr_cpus", Takes::Value),
@@ -210,7 +212,7 @@ impl<'a> Word<'a> {
 }
 
 /// Reads a number as `kstrtol` with base 0 does.
-fn parse_number(text: &str) -> Option<i64> {
+pub fn parse_number(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -123,6 +123,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
     log::info!("boot: machine up after {} us", tsc::now_ns() / 1000);
     task::place::init();
     crate::work::init();
+    crate::process::autogroup::init();
     ap::release_others();
     executor::spawn("main", main()).detach();
     task::run()

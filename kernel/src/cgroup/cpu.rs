@@ -41,9 +41,11 @@ struct Settings {
 }
 
 impl Cpu {
+    /// A part of its own in that of `parent`, or of the root.
+    ///
     /// # Errors
     /// `EAGAIN` if there are too many; `ENOMEM`.
-    fn new(parent: Option<Arc<Cpu>>) -> Result<Self> {
+    pub fn new(parent: Option<Arc<Cpu>>) -> Result<Self> {
         let number = {
             let (free, next) = &mut *NUMBERS.lock();
             if free.len() > RESTING || *next == MOST {

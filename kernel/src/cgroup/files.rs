@@ -358,7 +358,10 @@ fn set_max(cgroup: &Arc<Cgroup>, text: &str) -> Result<()> {
     let (quota, period) = parse_max(text)?;
     let cpu = cpu(cgroup)?;
     let period = period.unwrap_or(cpu.max_us().1);
-    cpu.set_max(quota, period)
+    cpu.set_max(quota, period)?;
+    // Those that were held back go on at once, if they may now.
+    cgroup.for_each_thread(|thread| thread.look_again());
+    Ok(())
 }
 
 fn burst(cgroup: &Arc<Cgroup>, out: &mut Out) -> Result<()> {

@@ -23,7 +23,7 @@ use executor::sync::{SpinLock, SpinLockIrq, WaitQueue};
 use fs::{Errno, Result};
 
 use crate::process::cputime::CpuTime;
-use crate::process::{Process, Thread, table};
+use crate::process::{Process, Thread, autogroup, table};
 use cpu::Cpu;
 
 pub use cpu::Cpu as Scheduled;
@@ -397,17 +397,18 @@ pub fn leave(thread: &Thread) {
     }
 }
 
-/// The group that `thread` counts in on the CPUs; `None` for the root.
+/// The group that `thread` counts in on the CPUs, which for one that no control group counts is that of its session; `None`
+/// for the root.
 ///
 /// # Context
 /// Any.
 pub fn scheduled_in(thread: &Thread) -> Option<Arc<Scheduled>> {
-    let place = thread.membership.lock();
-    place
-        .as_ref()?
-        .cgroup
-        .upward()
-        .find_map(|group| group.cpu.lock().clone())
+    let by_hand = {
+        let place = thread.membership.lock();
+        let mut groups = place.as_ref()?.cgroup.upward();
+        groups.find_map(|group| group.cpu.lock().clone())
+    };
+    by_hand.or_else(|| autogroup::scheduled_in(thread.process()))
 }
 
 /// The path of a thread's group, for `/proc/PID/cgroup`.

@@ -457,7 +457,7 @@ pub fn make_init(
 ) -> Result<Arc<Thread>, Errno> {
     let mut table = table::lock();
     let pid = table.allocate_pid()?;
-    let session = Arc::new(super::family::Session::new(0));
+    let session = Arc::new(super::family::Session::new(0, None));
     let group = Arc::new(super::family::Group::new(0, session, &table));
     let family = Family {
         parent: None,

@@ -9,6 +9,7 @@ use core::sync::atomic::AtomicI32;
 use executor::sync::SpinLock;
 
 use super::Thread;
+use super::autogroup::Autogroup;
 use super::guarded::Guarded;
 use super::pid::Pid;
 use super::process::Process;
@@ -65,6 +66,8 @@ pub struct Group {
 pub struct Session {
     /// Its number: that of the process that founded it.
     pub id: Pid,
+    /// The group in which its threads count on the CPUs; `None` for that of all.
+    pub autogroup: Option<Arc<Autogroup>>,
     terminal: SpinLock<Option<Arc<dyn Terminal>>>,
     /// The foreground group of a terminal that was hung up, or 0: told when the leader ends.
     pub last_foreground: AtomicI32,
@@ -104,9 +107,10 @@ impl fmt::Debug for Group {
 
 impl Session {
     /// A session without a terminal.
-    pub fn new(id: Pid) -> Session {
+    pub fn new(id: Pid, autogroup: Option<Arc<Autogroup>>) -> Session {
         Session {
             id,
+            autogroup,
             terminal: SpinLock::new(None),
             last_foreground: AtomicI32::new(0),
         }

@@ -19,6 +19,8 @@ pub mod user;
 #[cfg(target_os = "none")]
 pub mod access;
 #[cfg(target_os = "none")]
+pub mod autogroup;
+#[cfg(target_os = "none")]
 pub mod core;
 #[cfg(target_os = "none")]
 pub mod current;

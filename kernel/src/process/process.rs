@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicI16, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use executor::sync::{SpinLock, WaitQueue};
+use executor::sync::{SpinLock, SpinLockIrq, WaitQueue};
 use executor::time::Instant;
 
+use super::autogroup::Autogroup;
 use super::core::{Dump, Filter};
 use super::family::Family;
 use super::guarded::Guarded;
@@ -155,6 +156,8 @@ pub struct Process {
     pub last_comm: SpinLock<[u8; COMM_LEN]>,
     /// What userland adds to its score when memory runs out, in thousandths (`/proc/PID/oom_score_adj`).
     pub oom_score_adj: AtomicI16,
+    /// That of its session, where the loops of the CPUs may look.
+    autogroup: SpinLockIrq<Option<Arc<Autogroup>>>,
     /// Number of execve(2) calls done, for setpgid(2)'s `EACCES`.
     pub execs: AtomicU32,
     /// It has no user memory.
@@ -201,6 +204,7 @@ impl Process {
             last_uid: AtomicU32::new(0),
             last_comm: SpinLock::new([0; COMM_LEN]),
             oom_score_adj: AtomicI16::new(0),
+            autogroup: SpinLockIrq::new(None),
             execs: AtomicU32::new(0),
         }
     }
@@ -231,6 +235,20 @@ impl Process {
     #[must_use]
     pub fn replace_mm(&self, mm: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
         core::mem::replace(&mut *self.mm.lock(), mm)
+    }
+
+    /// The group of its session in the scheduler; `None` for the group of all.
+    ///
+    /// # Context
+    /// Any.
+    pub fn autogroup(&self) -> Option<Arc<Autogroup>> {
+        self.autogroup.lock().clone()
+    }
+
+    /// Takes over the group of a session that it joins.
+    pub(super) fn join_autogroup(&self, group: Option<Arc<Autogroup>>) {
+        let old = core::mem::replace(&mut *self.autogroup.lock(), group);
+        drop(old);
     }
 
     /// The soft limit of `resource`.

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 
 use fs::Errno;
 
+use super::autogroup::{self, Autogroup};
 use super::family::{Group, Life, Session};
 use super::pid::Pid;
 use super::table::{self, TaskTable};
@@ -130,13 +131,16 @@ pub(super) fn tell_last_foreground(session: &Session) {
 /// # Errors
 /// `EPERM` if the process leads a group; `ENOMEM`.
 pub fn set_session(process: &Arc<Process>) -> Result<Pid, Errno> {
-    let mut table = table::lock();
-    if table.group(process.pid).is_some() || table.is_session(process.pid) {
-        return Err(Errno::EPERM);
+    {
+        let mut table = table::lock();
+        if table.group(process.pid).is_some() || table.is_session(process.pid) {
+            return Err(Errno::EPERM);
+        }
+        let session = Arc::new(Session::new(process.pid, Autogroup::new()));
+        let group = Arc::new(Group::new(process.pid, session, &table));
+        move_to(&mut table, process, group, true)?;
     }
-    let session = Arc::new(Session::new(process.pid));
-    let group = Arc::new(Group::new(process.pid, session, &table));
-    move_to(&mut table, process, group, true)?;
+    autogroup::look_again(process);
     Ok(process.pid)
 }
 

@@ -254,6 +254,7 @@ impl TaskTable {
         members.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         members.push(process.clone());
         process.family_mut(self).group = group.clone();
+        process.join_autogroup(group.session.autogroup.clone());
         Ok(())
     }
 

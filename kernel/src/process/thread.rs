@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
 use core::task::{Context, Poll};
 
 use conquer_once::spin::OnceCell;
@@ -135,6 +137,9 @@ pub struct Thread {
     attributes: SharedAttributes,
     /// Its control group.
     pub membership: cgroup::Place,
+    /// The group that it was last found to count in on the CPUs, null for the root: to be compared with, never followed.
+    /// Written by the loop of its CPU.
+    pub counted_in: AtomicPtr<sched::Group>,
     /// Microseconds that it ran under a real-time policy without waiting, when last looked at; for `RLIMIT_RTTIME`.
     pub unbroken_run_us: AtomicU64,
     shown_time: cputime::Shown,
@@ -230,6 +235,7 @@ impl Thread {
             usage: Usage::default(),
             attributes: SharedAttributes::default(),
             membership: cgroup::Place::default(),
+            counted_in: AtomicPtr::default(),
             unbroken_run_us: AtomicU64::new(0),
             shown_time: cputime::Shown::default(),
             clear_child_tid: AtomicU64::new(0),

@@ -14,9 +14,9 @@ use super::ino;
 use crate::ipc::{limits, mqueue};
 use crate::mm::sysctl;
 use crate::process::core::pattern;
-use crate::process::table;
+use crate::process::{autogroup, table};
 use crate::pseudofs::{Directory, Entry, Fixed, Node, Out, Setting, Text, put};
-use crate::task::realtime;
+use crate::task::{deadline, realtime};
 use crate::{panic, printk, random, uts};
 
 type Show = fn(&mut Out) -> Result<()>;
@@ -213,6 +213,21 @@ fn kernel(b: &mut Builder) -> Vec<(&'static str, Entry)> {
         b.dir("pty", pty),
         b.dir("random", random),
         b.number_file("randomize_va_space", &sysctl::RANDOMIZE_VA_SPACE),
+        b.setting(
+            "sched_autogroup_enabled",
+            |out| number(out, autogroup::ENABLED.get()),
+            |text, _| autogroup::enable(parse(text)?),
+        ),
+        b.setting(
+            "sched_deadline_period_max_us",
+            |out| number(out, (*deadline::periods_us().end()).into()),
+            |text, _| deadline::set_longest_us(parse(text)?),
+        ),
+        b.setting(
+            "sched_deadline_period_min_us",
+            |out| number(out, (*deadline::periods_us().start()).into()),
+            |text, _| deadline::set_shortest_us(parse(text)?),
+        ),
         b.setting(
             "sched_rr_timeslice_ms",
             |out| number(out, realtime::rr_slice_ms()),

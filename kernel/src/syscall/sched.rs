@@ -172,7 +172,8 @@ impl Attr {
             reclaim: self.has(attr::RECLAIM),
             overrun: self.has(attr::DL_OVERRUN),
         };
-        dl::Params::new(self.runtime, self.deadline, self.period, flags).ok()
+        let periods = task::deadline::periods_ns();
+        dl::Params::with_periods(self.runtime, self.deadline, self.period, flags, periods).ok()
     }
 }
 

@@ -3,19 +3,23 @@
 //! `executor` hands over what may be polled, `sched` says what is to be polled next; neither knows the other.
 
 use alloc::boxed::Box;
-
+use alloc::sync::Arc;
+use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use executor::time::Instant;
 use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef, Urgency};
 use sched::{GroupId, Node, RunQueue, Wake};
 
-use super::{place, realtime};
+use super::{deadline, place, realtime};
 use crate::arch::percpu;
 use crate::cgroup;
 use crate::process::Thread;
 use crate::process::run_time;
 use crate::process::thread::WORK_OVERRUN;
+
+/// Numbers of groups that are looked at, lest groups that are gone stay known, whenever one becomes known.
+const SWEPT: usize = 16;
 
 /// A task's entry in the order, in the task's own allocation while it neither waits to run nor runs.
 pub struct Entity(Option<Box<Node<Runnable<Order>>>>);
@@ -83,21 +87,30 @@ impl Order {
     }
 
     /// A task comes that counts in a group: this CPU may not know it yet.
-    #[cold]
     fn settle(&mut self, node: &mut Node<Runnable<Self>>, task: &Runnable<Self>) {
-        let id = Thread::of_tag(task.tag()).map_or(GroupId::ROOT, |thread| self.group_of(thread));
-        if node.group() != id {
-            node.set_group(id);
+        let thread = Thread::of_tag(task.tag());
+        // Mostly it does. If the thread has changed groups, a message about that comes first (`refresh`).
+        let counted_in = thread.map_or(ptr::null_mut(), |t| t.counted_in.load(Ordering::Relaxed));
+        if !self.queue.fair().is_known_at(node.group(), counted_in) {
+            let id = thread.map_or(GroupId::ROOT, |thread| self.group_of(thread));
+            if node.group() != id {
+                node.set_group(id);
+            }
         }
     }
 
     /// The group that `thread` counts in on this CPU. The group's part here is made when its first task comes, never on the
     /// path of a switch.
+    #[cold]
     fn group_of(&mut self, thread: &Thread) -> GroupId {
-        match cgroup::scheduled_in(thread) {
-            Some(group) if self.know(&group) => group.id(),
-            _ => GroupId::ROOT,
-        }
+        let group = cgroup::scheduled_in(thread).filter(|group| self.know(group));
+        let shared = group
+            .as_ref()
+            .map_or(ptr::null(), |g| Arc::as_ptr(g.shared()));
+        thread
+            .counted_in
+            .store(shared.cast_mut(), Ordering::Relaxed);
+        group.map_or(GroupId::ROOT, |group| group.id())
     }
 
     /// Makes a group known here, after those that it counts in. False while a task that ends holds its number.
@@ -106,13 +119,16 @@ impl Order {
         if fair.knows_group(group.shared()) {
             return true;
         }
-        fair.sweep();
+        fair.sweep_some(SWEPT);
         if group.above().is_some_and(|above| !self.know(above)) {
             return false;
         }
         let fair = self.queue.fair_mut();
         if fair.has_group(group.id()) {
-            return false;
+            fair.sweep();
+            if fair.has_group(group.id()) {
+                return false;
+            }
         }
         fair.add_group(group.shared().clone());
         true
@@ -278,6 +294,7 @@ impl Policy for Order {
         }
         if self.realtime.look() {
             realtime::apply(self.queue.realtime_mut());
+            deadline::apply(self.queue.deadline_mut());
             self.queue.advance(now.as_ns());
         }
         let tick = self.queue.tick(now.as_ns());
@@ -304,6 +321,15 @@ impl Policy for Order {
 
     fn refresh(&mut self, task: &mut Runnable<Self>) -> Option<u32> {
         let thread = Thread::of_tag(task.tag())?;
+        if task
+            .entity_mut()
+            .0
+            .as_ref()
+            .is_some_and(|node| !node.group().is_root())
+        {
+            // The limits of its group may be other ones now.
+            self.queue.advance(Instant::now().as_ns());
+        }
         let elsewhere =
             place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id());
         let group = match elsewhere {

@@ -66,7 +66,7 @@ pub fn set_period_us(period: i64) -> Result<()> {
     let _guard = CHANGE.lock();
     check(period, runtime_us())?;
     PERIOD_US.store(period, Ordering::Relaxed);
-    VERSION.fetch_add(1, Ordering::Release);
+    announce();
     Ok(())
 }
 
@@ -78,7 +78,7 @@ pub fn set_runtime_us(runtime: i64) -> Result<()> {
     let _guard = CHANGE.lock();
     check(period_us(), runtime)?;
     RUNTIME_US.store(runtime, Ordering::Relaxed);
-    VERSION.fetch_add(1, Ordering::Release);
+    announce();
     Ok(())
 }
 
@@ -99,6 +99,11 @@ pub fn set_rr_slice_ms(slice: i64) {
         _ => rt::RR_SLICE_NS as i64 / NS_PER_MS,
     };
     RR_SLICE_MS.store(slice, Ordering::Relaxed);
+    announce();
+}
+
+/// Has every CPU take over the settings, and what deadline threads were promised.
+pub(super) fn announce() {
     VERSION.fetch_add(1, Ordering::Release);
 }
 

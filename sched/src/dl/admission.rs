@@ -36,6 +36,13 @@ impl Admission {
         self.total
     }
 
+    /// What each CPU may serve, and what of that nobody was let in for, both of [`BW_UNIT`]: for
+    /// [`set_reclaim_limits`](super::Deadline::set_reclaim_limits).
+    pub fn of_each_cpu(&self) -> (u64, u64) {
+        let max = self.limit.min(BW_UNIT);
+        (max, max.saturating_sub(self.total / self.cpus.max(1)))
+    }
+
     /// Replaces a task's share: `None` is that of a task that is not a deadline task. Sleeping tasks keep theirs.
     ///
     /// # Errors
@@ -110,6 +117,17 @@ mod tests {
         let mut four = Admission::new(4);
         let admitted = (0..20).take_while(|_| four.replace(None, Some(&third())).is_ok());
         assert_eq!(admitted.count(), 11);
+    }
+
+    #[test]
+    fn what_is_not_let_in_is_shared_by_the_cpus() {
+        let mut two = Admission::new(2);
+        let max = BW_UNIT * 95 / 100;
+        assert_eq!(two.of_each_cpu(), (max, max));
+        assert_eq!(two.replace(None, Some(&third())), Ok(()));
+        assert_eq!(two.of_each_cpu(), (max, max - BW_UNIT / 3 / 2));
+        assert_eq!(two.set_limit(UNLIMITED, 1), Ok(()));
+        assert_eq!(two.of_each_cpu().0, BW_UNIT);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What a deadline task asks for, and how much of a CPU that is.
 
+use core::ops::RangeInclusive;
+
 /// A whole CPU, as bandwidths are counted.
 pub const BW_UNIT: u64 = 1 << BW_SHIFT;
 pub(crate) const BW_SHIFT: u32 = 20;
 
 /// The shortest run time, in ns: below it the arithmetic has no precision left.
 pub const MIN_RUNTIME_NS: u64 = 1024;
-/// The shortest period that anybody may ask for (`sched_deadline_period_min_us`).
+/// The shortest period that anybody may ask for, unless another is set (`sched_deadline_period_min_us`).
 pub const MIN_PERIOD_NS: u64 = 100_000;
 /// The longest one (`sched_deadline_period_max_us`).
 pub const MAX_PERIOD_NS: u64 = (1 << 22) * 1000;
@@ -49,6 +51,21 @@ impl Params {
         period_ns: u64,
         flags: Flags,
     ) -> Result<Self, Invalid> {
+        let usual = MIN_PERIOD_NS..=MAX_PERIOD_NS;
+        Self::with_periods(runtime_ns, deadline_ns, period_ns, flags, usual)
+    }
+
+    /// As [`new`](Self::new), where periods are to be within `periods`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_periods(
+        runtime_ns: u64,
+        deadline_ns: u64,
+        period_ns: u64,
+        flags: Flags,
+        periods: RangeInclusive<u64>,
+    ) -> Result<Self, Invalid> {
         let period = if period_ns == 0 {
             deadline_ns
         } else {
@@ -60,7 +77,7 @@ impl Params {
             && (deadline_ns | period_ns) & top == 0
             && runtime_ns <= deadline_ns
             && deadline_ns <= period
-            && (MIN_PERIOD_NS..=MAX_PERIOD_NS).contains(&period);
+            && periods.contains(&period);
         valid
             .then_some(Self {
                 runtime_ns,
@@ -103,6 +120,16 @@ mod tests {
 
     fn check(runtime: u64, deadline: u64, period: u64) -> Result<Params, Invalid> {
         Params::new(runtime, deadline, period, Flags::default())
+    }
+
+    #[test]
+    fn other_bounds_of_periods_may_be_set() {
+        let within = |period, periods| {
+            Params::with_periods(MS, period, 0, Flags::default(), periods).is_ok()
+        };
+        assert!(within(10 * MS, 10 * MS..=10 * MS));
+        assert!(!within(10 * MS, 11 * MS..=20 * MS));
+        assert!(within(5000 * MS, 0..=6000 * MS));
     }
 
     #[test]

@@ -61,6 +61,14 @@ impl<T> Local<T> {
         true
     }
 
+    /// Whether nobody will miss it.
+    fn may_go(&self) -> bool {
+        self.shared.is_retired()
+            && self.children == 0
+            && self.place == Place::Idle
+            && self.queue.is_empty()
+    }
+
     fn report_idle(&mut self) {
         self.shared.report(self.reported, 0);
         self.reported = 0;
@@ -77,6 +85,8 @@ pub(super) struct Levels<T> {
     /// The innermost group of the path.
     path: GroupId,
     throttled: Vec<GroupId>,
+    /// Where [`sweep_some`](Self::sweep_some) goes on.
+    hand: usize,
     next_event: u64,
     /// A group of the path is throttled: the running task is to stop.
     stop: bool,
@@ -89,6 +99,7 @@ impl<T> Default for Levels<T> {
             groups: Vec::new(),
             path: GroupId::ROOT,
             throttled: Vec::new(),
+            hand: 0,
             next_event: u64::MAX,
             stop: false,
         }
@@ -165,17 +176,27 @@ impl<T> Levels<T> {
     /// Forgets groups that are retired and empty, the inner ones first.
     pub fn sweep(&mut self) {
         loop {
-            let may_go = |local: &Local<T>| {
-                local.shared.is_retired()
-                    && local.children == 0
-                    && local.place == Place::Idle
-                    && local.queue.is_empty()
-            };
-            let found = self.groups.iter().flatten().find(|l| may_go(l));
+            let found = self.groups.iter().flatten().find(|l| l.may_go());
             let Some(id) = found.map(|local| local.shared.id()) else {
                 return;
             };
             self.remove(id);
+        }
+    }
+
+    /// As [`sweep`](Self::sweep), for the next `most` numbers.
+    pub fn sweep_some(&mut self, most: usize) {
+        for _ in 0..most.min(self.groups.len()) {
+            self.hand += 1;
+            if self.hand >= self.groups.len() {
+                self.hand = 0;
+            }
+            let Some(local) = &self.groups[self.hand] else {
+                continue;
+            };
+            if local.may_go() {
+                self.remove(local.shared.id());
+            }
         }
     }
 

@@ -107,6 +107,13 @@ impl<T> Fair<T> {
         self.levels.knows(group)
     }
 
+    /// Whether the group known to this CPU by number `id` is the one at `address`, which is only compared.
+    #[inline]
+    pub fn is_known_at(&self, id: GroupId, address: *const Group) -> bool {
+        let known = self.levels.shared_of(id);
+        known.is_some_and(|known| core::ptr::eq(alloc::sync::Arc::as_ptr(known), address))
+    }
+
     /// Whether a group of this number is known to this CPU.
     pub fn has_group(&self, id: GroupId) -> bool {
         id.is_root() || self.levels.shared_of(id).is_some()
@@ -115,9 +122,17 @@ impl<T> Fair<T> {
     /// Forgets the groups that are [retired](Group::retire) and have no task here any more.
     ///
     /// # Context
-    /// Frees.
+    /// Frees. Looks at all groups, and again for each that goes.
     pub fn sweep(&mut self) {
         self.levels.sweep();
+    }
+
+    /// As [`sweep`](Self::sweep), for at most `most` numbers: those behind where the last call ended.
+    ///
+    /// # Context
+    /// Frees.
+    pub fn sweep_some(&mut self, most: usize) {
+        self.levels.sweep_some(most);
     }
 
     /// Whether the group, or one that it counts in, is held back on this CPU.

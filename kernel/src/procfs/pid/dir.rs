@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use fs::{Errno, Result};
 
-use super::{Subject, fd, image, ino_of, limits, maps, oom, stat, status, task};
+use super::{Subject, autogroup, fd, image, ino_of, limits, maps, oom, stat, status, task};
 use crate::procfs::net;
 use crate::pseudofs::{Directory, Entry, ListSink, Node, Out, Text, put};
 
@@ -20,6 +20,9 @@ enum Kind {
     /// Anything else.
     Other(fn(&Subject) -> Node, u32),
 }
+
+/// The files of processes alone, behind the others.
+const OF_PROCESSES: &[(&str, Kind)] = &[("autogroup", Kind::Other(autogroup::file, 0o644))];
 
 /// The files in both kinds of directory, in the order in which they are listed.
 const FILES: &[(&str, Kind)] = &[
@@ -75,11 +78,17 @@ pub(super) fn entry(subject: Subject) -> Entry {
 struct PidDir(Subject);
 
 impl PidDir {
+    /// The files that there are in it, but for the directory of tasks.
+    fn files(&self) -> impl Iterator<Item = &'static (&'static str, Kind)> {
+        let of_processes = if self.0.whole { OF_PROCESSES } else { &[] };
+        FILES.iter().chain(of_processes)
+    }
+
     fn make(&self, at: usize) -> Entry {
         let base = if self.0.whole { 0 } else { task::THREAD_FILES };
         let number = ino_of(self.0.id, base + 1 + at as u64);
         let (uid, gid) = self.0.owner();
-        let (node, mode) = match FILES.get(at).map(|(_, kind)| kind) {
+        let (node, mode) = match self.files().nth(at).map(|(_, kind)| kind) {
             Some(Kind::Text(mode, show)) => (self.text(*show, false), *mode),
             Some(Kind::Private(mode, show)) => (self.text(*show, true), *mode),
             Some(Kind::Other(make, mode)) => (make(&self.0), *mode),
@@ -100,23 +109,23 @@ impl PidDir {
     }
 
     fn count(&self) -> usize {
-        FILES.len() + usize::from(self.0.whole)
+        self.files().count() + usize::from(self.0.whole)
     }
 }
 
 impl Directory for PidDir {
     fn lookup(&self, name: &[u8]) -> Result<Entry> {
-        let found = FILES.iter().position(|(own, _)| own.as_bytes() == name);
+        let found = self.files().position(|(own, _)| own.as_bytes() == name);
         match found {
             Some(at) => Ok(self.make(at)),
-            None if self.0.whole && name == TASK.as_bytes() => Ok(self.make(FILES.len())),
+            None if self.0.whole && name == TASK.as_bytes() => Ok(self.make(self.files().count())),
             None => Err(Errno::ENOENT),
         }
     }
 
     fn list(&self, from: u64, sink: &mut ListSink<'_>) -> Result<()> {
         for at in from as usize..self.count() {
-            let name = FILES.get(at).map_or(TASK, |(name, _)| name);
+            let name = self.files().nth(at).map_or(TASK, |(name, _)| name);
             if !sink.emit(name.as_bytes(), &self.make(at), at as u64 + 1) {
                 break;
             }

@@ -1,5 +1,6 @@
 //! The directory of one process, and of one thread of it.
 
+mod autogroup;
 mod dir;
 mod fd;
 mod image;

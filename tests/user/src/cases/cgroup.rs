@@ -22,6 +22,7 @@ cases![
     shares_follow_weights,
     groups_compete_and_not_their_threads,
     a_quota_holds,
+    a_limit_that_is_lifted_holds_nobody,
     a_thousand_groups,
     deep_trees_answer,
 ];
@@ -426,6 +427,25 @@ fn a_quota_holds() {
     group.write("cpu.max", "max").expect("it may");
     let before = cpu_time(spinner.0);
     soon(|| cpu_time(spinner.0) - before > Duration::from_millis(300));
+}
+
+fn a_limit_that_is_lifted_holds_nobody() {
+    let group = Cgroup::new("lift");
+    let spinner = group.spinner();
+    soon(|| cpu_time(spinner.0) > Duration::ZERO);
+    // Used up at once, the quota is back after a second. The best of some tries counts, for the machine may be busy.
+    let tries = (0..5).map(|_| {
+        let held = group.field("cpu.stat", "nr_throttled");
+        group.write("cpu.max", "1000 1000000").expect("it is one");
+        soon(|| group.field("cpu.stat", "nr_throttled") > held);
+        let before = cpu_time(spinner.0);
+        let start = std::time::Instant::now();
+        group.write("cpu.max", "max 1000000").expect("it may");
+        soon(|| cpu_time(spinner.0) > before + Duration::from_millis(10));
+        start.elapsed()
+    });
+    let best = tries.min().expect("there were some");
+    assert!(best < Duration::from_millis(600), "{best:?}");
 }
 
 fn a_thousand_groups() {

@@ -17,6 +17,9 @@ cases![
     all_processors_or_none,
     children_do_not_inherit,
     a_budget_is_for_a_period,
+    who_reclaims_gets_what_nobody_was_promised,
+    what_others_were_promised_is_not_reclaimed,
+    bounds_of_periods_can_be_set,
     a_yield_waits_for_the_next_period,
     overruns_are_told,
 ];
@@ -212,6 +215,72 @@ fn a_budget_is_for_a_period() {
         let share = used / (monotonic() - start).as_secs_f64();
         (0.18..0.22).contains(&share)
     });
+}
+
+/// A deadline thread that spins.
+fn spinner(attr: Attr) -> Running {
+    let spinner = Running::spinning(|| attr.set(0).expect("there is room"));
+    soon(|| cpu_time(spinner.0) > Duration::ZERO);
+    spinner
+}
+
+/// What each of `spinners` has of a processor.
+fn parts<const N: usize>(spinners: [&Running; N]) -> [f64; N] {
+    let (start, before) = (monotonic(), spinners.map(|s| cpu_time(s.0)));
+    sleep_ms(2500);
+    let (end, after) = (monotonic(), spinners.map(|s| cpu_time(s.0)));
+    let whole = (end - start).as_secs_f64();
+    std::array::from_fn(|n| (after[n] - before[n]).as_secs_f64() / whole)
+}
+
+fn who_reclaims_gets_what_nobody_was_promised() {
+    let reclaims = spinner(Attr {
+        flags: RECLAIM,
+        ..Attr::deadline(10 * MS, 100 * MS)
+    });
+    // 95 % but for what the host takes; it asked for 10.
+    let [part] = parts([&reclaims]);
+    assert!(part > 0.5, "{part}");
+}
+
+fn what_others_were_promised_is_not_reclaimed() {
+    let plain = Attr::deadline(40 * MS, 100 * MS);
+    let reclaims = spinner(Attr {
+        flags: RECLAIM,
+        ..plain
+    });
+    let other = spinner(plain);
+    let [more, just] = parts([&reclaims, &other]);
+    assert!((0.35..0.45).contains(&just), "{just}");
+    assert!(more > 0.35, "{more}");
+    if affinity(0).count_ones() == 1 {
+        // 0.4 / (0.8 / 0.95)
+        assert!(more < 0.55, "{more}");
+    }
+}
+
+fn bounds_of_periods_can_be_set() {
+    let [shortest, longest] = ["min", "max"].map(|which| {
+        let path = format!("/proc/sys/kernel/sched_deadline_period_{which}_us");
+        move |text: &str| std::fs::write(&path, text).map_err(|e| e.raw_os_error().unwrap_or(0))
+    });
+    let asked = Attr::deadline(MS, 100 * MS);
+    shortest("100001").expect("it is one");
+    assert_eq!(asked.set(0), Err(libc::EINVAL));
+    shortest("100000").expect("it is one");
+    longest("100000").expect("it is one");
+    asked.set(0).expect("it is within");
+    // They are checked, and against each other.
+    assert_eq!(shortest("100001"), Err(libc::ERANGE));
+    assert_eq!(longest("99999"), Err(libc::ERANGE));
+    for bad in ["-1", "4294967296", "x"] {
+        assert_eq!(shortest(bad), Err(libc::EINVAL), "{bad}");
+        assert_eq!(longest(bad), Err(libc::EINVAL), "{bad}");
+    }
+    longest("4194304").expect("it is one");
+    shortest("100").expect("it is one");
+    // Who has a deadline keeps it.
+    assert_eq!(Attr::get(0), asked);
 }
 
 fn a_yield_waits_for_the_next_period() {

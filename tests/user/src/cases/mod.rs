@@ -1,5 +1,6 @@
 //! The test cases, by subject. Each runs in a process of its own and panics where something is not as on Linux.
 
+mod autogroup;
 mod cgroup;
 mod clocks;
 mod core;
@@ -76,6 +77,7 @@ pub type Case = (&'static str, fn());
 /// All cases, as `subject::name`.
 pub fn all() -> impl Iterator<Item = (String, fn())> {
     let subjects = [
+        ("autogroup", autogroup::CASES),
         ("cgroup", cgroup::CASES),
         ("clocks", clocks::CASES),
         ("core", core::CASES),
