@@ -145,33 +145,38 @@ fn session(others: usize) -> Running {
     })
 }
 
-/// The part of the time of both first processes that that of `one` has.
-fn share(one: &Running, other: &Running) -> f64 {
+/// Waits until `one` has, of the time of both first processes, a part as expected for a second or more. A busy host may
+/// favour one for a while.
+#[track_caller]
+fn share_settles(one: &Running, other: &Running, expected: f64) {
     let times = || [one, other].map(|s| cpu_time(s.0));
     soon(|| times().iter().all(|time| *time > Duration::from_millis(5)));
-    let before = times();
-    sleep_ms(2500);
-    let after = times();
-    let used = [0, 1].map(|n| (after[n] - before[n]).as_secs_f64());
-    used[0] / (used[0] + used[1])
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        let before = times();
+        sleep_ms(1500);
+        let after = times();
+        let used = [0, 1].map(|n| (after[n] - before[n]).as_secs_f64());
+        let part = used[0] / (used[0] + used[1]);
+        if (part - expected).abs() < 0.04 {
+            return;
+        }
+        seen.push(part);
+    }
+    panic!("{expected}: {seen:?}");
 }
 
 fn sessions_share_and_not_their_threads() {
     let _before = Before::switched(1);
     // The first of four has a quarter of a half.
     let (many, one) = (session(3), session(0));
-    let part = share(&many, &one);
-    assert!((0.17..0.23).contains(&part), "{part}");
+    share_settles(&many, &one, 0.2);
     // 335 to 1024.
-    let path = format!("/proc/{}/autogroup", one.0);
-    fs::write(path, "5").expect("root may");
-    let part = share(&many, &one);
-    let expected = 0.25 / (0.25 + 335.0 / 1024.0);
-    assert!((part - expected).abs() < 0.05, "{part}");
+    fs::write(format!("/proc/{}/autogroup", one.0), "5").expect("root may");
+    share_settles(&many, &one, 0.25 / (0.25 + 335.0 / 1024.0));
     drop((many, one));
     // Without groups all threads are alike.
     fs::write(SWITCH, "0").expect("it is one");
     let (many, one) = (session(3), session(0));
-    let part = share(&many, &one);
-    assert!((0.45..0.55).contains(&part), "{part}");
+    share_settles(&many, &one, 0.5);
 }

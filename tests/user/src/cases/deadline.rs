@@ -206,15 +206,8 @@ fn a_budget_is_for_a_period() {
         when_there_is_room(Attr::deadline(20 * MS, 100 * MS));
     });
     soon(|| cpu_time(spinner.0) > Duration::ZERO);
-    let (start, before) = (monotonic(), cpu_time(spinner.0));
-    sleep_ms(2000);
-    // A fifth, though nobody else wants the processor; one budget more or less, and what a busy host makes of that counts
-    // less and less.
-    soon(|| {
-        let used = (cpu_time(spinner.0) - before).as_secs_f64();
-        let share = used / (monotonic() - start).as_secs_f64();
-        (0.18..0.22).contains(&share)
-    });
+    // A fifth, though nobody else wants the processor; one budget more or less.
+    settles([&spinner], |[part]| (0.17..0.23).contains(&part));
 }
 
 /// A deadline thread that spins.
@@ -224,13 +217,23 @@ fn spinner(attr: Attr) -> Running {
     spinner
 }
 
-/// What each of `spinners` has of a processor.
-fn parts<const N: usize>(spinners: [&Running; N]) -> [f64; N] {
-    let (start, before) = (monotonic(), spinners.map(|s| cpu_time(s.0)));
-    sleep_ms(2500);
-    let (end, after) = (monotonic(), spinners.map(|s| cpu_time(s.0)));
-    let whole = (end - start).as_secs_f64();
-    std::array::from_fn(|n| (after[n] - before[n]).as_secs_f64() / whole)
+/// Waits until what `spinners` have of a processor is as `right` says for a second or more. A busy host lets one run for long at
+/// a time, which is made up for later.
+#[track_caller]
+fn settles<const N: usize>(spinners: [&Running; N], right: impl Fn([f64; N]) -> bool) {
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        let (start, before) = (monotonic(), spinners.map(|s| cpu_time(s.0)));
+        sleep_ms(1500);
+        let (end, after) = (monotonic(), spinners.map(|s| cpu_time(s.0)));
+        let whole = (end - start).as_secs_f64();
+        let parts = std::array::from_fn(|n| (after[n] - before[n]).as_secs_f64() / whole);
+        if right(parts) {
+            return;
+        }
+        seen.push(parts);
+    }
+    panic!("{seen:?}");
 }
 
 fn who_reclaims_gets_what_nobody_was_promised() {
@@ -239,8 +242,7 @@ fn who_reclaims_gets_what_nobody_was_promised() {
         ..Attr::deadline(10 * MS, 100 * MS)
     });
     // 95 % but for what the host takes; it asked for 10.
-    let [part] = parts([&reclaims]);
-    assert!(part > 0.5, "{part}");
+    settles([&reclaims], |[part]| part > 0.5);
 }
 
 fn what_others_were_promised_is_not_reclaimed() {
@@ -250,13 +252,11 @@ fn what_others_were_promised_is_not_reclaimed() {
         ..plain
     });
     let other = spinner(plain);
-    let [more, just] = parts([&reclaims, &other]);
-    assert!((0.35..0.45).contains(&just), "{just}");
-    assert!(more > 0.35, "{more}");
-    if affinity(0).count_ones() == 1 {
-        // 0.4 / (0.8 / 0.95)
-        assert!(more < 0.55, "{more}");
-    }
+    let alone = affinity(0).count_ones() == 1;
+    settles([&reclaims, &other], |[more, just]| {
+        // On one processor 0.4 / (0.8 / 0.95).
+        (0.36..0.44).contains(&just) && more > 0.36 && (!alone || more < 0.54)
+    });
 }
 
 fn bounds_of_periods_can_be_set() {
