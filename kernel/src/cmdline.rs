@@ -42,6 +42,7 @@ const KNOWN: &[(&str, Takes)] = &[
     ("maxcpus", Takes::Value),
     ("mem", Takes::Value),
     ("mitigations", Takes::Value),
+    ("noapic", Takes::Nothing),
     ("noautogroup", Takes::Nothing),
     ("nohz", Takes::Value),
     ("nolapic_timer", Takes::Nothing),

@@ -23,6 +23,7 @@ pub mod devices;
 pub mod devtmpfs;
 pub mod exec;
 pub mod futex;
+pub mod i8259;
 #[cfg(target_os = "none")]
 pub mod init;
 pub mod ipc;

@@ -78,6 +78,12 @@ const LATENCY_SCRIPT: &str = "grep measured /proc/wake/latency\necho on > /proc/
     echo off > /proc/wake/latency; grep -c ns /proc/wake/latency\n\
     echo maybe > /proc/wake/latency 2>/dev/null || echo refused\n";
 
+/// What comes by which line, where the 8259s are in charge.
+const LINES_SCRIPT: &str = "for i in 1 2 3 4; do (sleep 0.0$i; echo slept) & done; wait\n\
+    awk '/XT-PIC/ { sub(\"-.*\", \"\", $5); print $4, $5, $6 }' /proc/interrupts\n\
+    grep -q IO-APIC /proc/interrupts || echo no IO-APIC\ntail -n 1 /proc/partitions | awk '{ print $3, $4 }'\n\
+    dd if=/dev/vda bs=4k count=16 2>/dev/null | wc -c\necho all is well\n";
+
 /// As [`SCRIPT`], and what the timers are and the clock.
 const TIMER_SCRIPT: &str = "for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i; echo slept) & done; wait\n\
     echo cpus $(nproc)\necho broadcast $(cat /sys/devices/system/clockevents/broadcast/current_device)\n\
@@ -139,6 +145,30 @@ fn cases() -> Vec<Case> {
             }),
             "cpus 1",
         ),
+        Case {
+            name: "lines_by_the_8259s",
+            machine: with(|m| {
+                m.machine = "pc".into();
+                m.append = "noapic nolapic_timer".into();
+                m.disk = vec![DISK.into()];
+            }),
+            initrd: Initrd::Script(LINES_SCRIPT),
+            shows: vec![
+                "slept",
+                "XT-PIC 0 pit",
+                "XT-PIC 4 ttyS0",
+                "XT-PIC 8 rtc0",
+                "no IO-APIC",
+                "2048 vda",
+                "all is well",
+            ],
+        },
+        Case {
+            name: "lines_by_the_8259s_of_a_q35",
+            machine: with(|m| (m.smp, m.append) = (4, "noapic".into())),
+            initrd: Initrd::Script(SCRIPT),
+            shows: vec!["cpus 4", "20", "child", "all is well"],
+        },
         timers(
             "timers_by_one_device_for_all",
             (4, "nolapic_timer"),

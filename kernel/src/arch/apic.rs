@@ -38,6 +38,7 @@ const MASKED: u32 = 1 << 16;
 const DELIVER_NMI: u32 = 0b100 << 8;
 const DELIVER_INIT: u32 = 0b101 << 8;
 const DELIVER_STARTUP: u32 = 0b110 << 8;
+const DELIVER_EXTERNAL: u32 = 0b111 << 8;
 const SEND_PENDING: u32 = 1 << 12;
 const ASSERT: u32 = 1 << 14;
 const ALL_OTHERS: u32 = 0b11 << 18;
@@ -162,6 +163,14 @@ fn write(register: u64, value: u32) {
             Msr::new(MSR_X2APIC_FIRST + (register >> 4) as u32).write(u64::from(value))
         },
     }
+}
+
+/// Lets the 8259s interrupt this CPU by the first pin, with vectors of their own.
+///
+/// # Context
+/// Boot, interrupts off.
+pub fn accept_legacy() {
+    write(LVT_LINT0, DELIVER_EXTERNAL);
 }
 
 /// Whether the APIC has been set up, so that messages can be sent.

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "maps device registers")]
 
 use super::mmio::Registers;
-use super::{apic, smp};
+use super::{apic, pic, smp};
 use crate::boot::acpi;
 use crate::boot::list::List;
 use crate::irq::{CpuSet, IrqError};
@@ -54,12 +54,18 @@ impl Chip {
     }
 }
 
-/// Maps the controllers that ACPI names and masks all their lines.
+/// Maps the controllers that ACPI names and masks all their lines. Without any, or with `noapic`, the 8259s are in charge.
 ///
 /// # Context
-/// Boot.
+/// Boot, on the boot CPU.
 pub fn init() {
     let mut chips = List::new();
+    if crate::boot::info().cmdline().has("noapic")
+        || acpi::tables().io_apics.iter().next().is_none()
+    {
+        pic::take_charge();
+        return;
+    }
     for found in acpi::tables().io_apics.iter() {
         // SAFETY: the MADT says that the registers are there, and this module alone drives them.
         let Some(registers) = (unsafe { Registers::map(found.address, 0x20) }) else {

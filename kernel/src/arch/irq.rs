@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code, reason = "handlers and lines are kept as atomic pointers")]
 
-use super::{apic, vectors};
+use super::{apic, pic, vectors};
 use crate::irq::Descriptor;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -172,8 +172,11 @@ pub fn handle(vector: u8) {
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
     match line(vector) {
-        Some(line) => line.handle(),
-        None => call(vector),
+        Some(line) if vector >= vectors::DEVICE_FIRST => line.handle(),
+        line if (vectors::PIC_FIRST..vectors::DEVICE_FIRST).contains(&vector) => {
+            from_pic(vector, line);
+        }
+        _ => call(vector),
     }
     executor::cpu::hardirq_exit();
 }
@@ -199,12 +202,30 @@ fn call(vector: u8) {
     }
 }
 
+/// Does what an interrupt of the 8259s is for, of which the local APIC knows nothing: it may be nobody's.
+#[inline(never)]
+fn from_pic(vector: u8, line: Option<&'static Descriptor>) {
+    // Asked in any case: what is spurious is ended by it.
+    let is_real = pic::is_real(vector);
+    match line {
+        Some(line) if is_real => line.handle(),
+        _ => spurious(vector),
+    }
+}
+
+#[cold]
+fn spurious(vector: u8) {
+    if UNEXPECTED.fetch_add(1, Ordering::Relaxed) == 0 {
+        let line = vector - vectors::PIC_FIRST;
+        log::debug!("spurious 8259A interrupt: IRQ{line}");
+    }
+}
+
 #[cold]
 fn unexpected_vector(vector: u8) {
     UNEXPECTED.fetch_add(1, Ordering::Relaxed);
-    // Neither a spurious interrupt of the APIC nor one of the 8259s is in service there.
-    let from_pic = (vectors::PIC_FIRST..vectors::DEVICE_FIRST).contains(&vector);
-    if vector != vectors::SPURIOUS && !from_pic {
+    // A spurious interrupt is not in service.
+    if vector != vectors::SPURIOUS {
         apic::eoi();
     }
 }

@@ -1,10 +1,13 @@
 //! Interrupt lines of devices: from a wire to a line with a number, and to whoever answers it.
 //!
+//! Where the 8259s are in charge, the legacy interrupts are all there are, at vectors of their own.
+//!
 //! A wire of an I/O APIC gets its line, and its vector, when it is first asked for, and keeps them. Numbers are Linux's: a
 //! legacy interrupt has its own, another wire that of its GSI.
 
 use super::ioapic::{self, IoApic};
 use super::irq;
+use super::pic::{self, XtPic};
 use crate::boot::acpi;
 use crate::irq::{
     self as lines, Answer, Descriptor, Domain, Flags, Irq, IrqError, Request, Trigger,
@@ -23,6 +26,8 @@ pub fn isa(irq: u8) -> Wire {
         level: false,
     };
     let wired = acpi::tables().overrides.iter().find(|wire| wire.irq == irq);
+    // To the inputs of the I/O APIC, that is.
+    let wired = wired.filter(|_| !pic::is_in_charge());
     wired.map_or(plain, |wire| Wire {
         gsi: wire.gsi,
         active_low: wire.active_low,
@@ -43,19 +48,37 @@ pub fn pci(gsi: u32) -> Wire {
     }
 }
 
-/// The lines of the I/O APICs.
+/// The lines of the I/O APICs, or of the 8259s.
 fn domain() -> &'static Domain {
     static DOMAIN: OnceCell<Domain> = OnceCell::uninit();
     // Whoever is first is not left in the midst of it, so others wait for a moment only.
     let _stay = executor::cpu::preempt_disable();
-    DOMAIN.get_or_init(|| Domain::new("IO-APIC", Arc::new(IoApic)))
+    DOMAIN.get_or_init(|| {
+        if pic::is_in_charge() {
+            Domain::new("XT-PIC", Arc::new(XtPic))
+        } else {
+            Domain::new("IO-APIC", Arc::new(IoApic))
+        }
+    })
 }
 
 /// The number of the line at `gsi`.
 fn number(gsi: u32) -> u32 {
+    if pic::is_in_charge() {
+        return gsi;
+    }
     let mut overrides = acpi::tables().overrides.iter();
     let wired = overrides.find(|wire| wire.gsi == gsi);
     wired.map_or(gsi, |wire| u32::from(wire.irq))
+}
+
+/// Whether a controller has a line at `gsi`.
+pub fn has(gsi: u32) -> bool {
+    if pic::is_in_charge() {
+        pic::has(gsi)
+    } else {
+        ioapic::has(gsi)
+    }
 }
 
 /// The line of `wire`. It goes to the first CPU of the default affinity until it is moved.
@@ -67,19 +90,25 @@ fn number(gsi: u32) -> u32 {
 pub fn of(wire: Wire) -> Result<&'static Descriptor, IrqError> {
     /// Held so that one who asks at the same time finds the line set up.
     static SETTING_UP: SpinLock<()> = SpinLock::new(());
-    if !ioapic::has(wire.gsi) {
+    if !has(wire.gsi) {
         return Err(IrqError::NoIrq);
     }
     let _alone = SETTING_UP.lock();
     if let Some(line) = domain().find(wire.gsi) {
         return Ok(line);
     }
-    let vector = irq::allocate_vector().ok_or(IrqError::NoVector)?;
     let trigger = if wire.level {
         Trigger::Level
     } else {
         Trigger::Edge
     };
+    if pic::is_in_charge() {
+        let line = domain().map(wire.gsi, Some(wire.gsi), trigger)?;
+        pic::set_level(wire.gsi, wire.level);
+        irq::bind(pic::vector(wire.gsi), line);
+        return Ok(line);
+    }
+    let vector = irq::allocate_vector().ok_or(IrqError::NoVector)?;
     let mapped = domain()
         .map(wire.gsi, Some(number(wire.gsi)), trigger)
         .or_else(|_| domain().map(wire.gsi, None, trigger));

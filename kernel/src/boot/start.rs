@@ -118,6 +118,7 @@ pub(super) extern "C" fn kmain(start_info: u64) -> ! {
     smp::init();
     task::platform::init();
     task::init();
+    crate::irq::poll::init();
     event::init();
     ap::start_others(&features);
     log::info!("boot: machine up after {} us", tsc::now_ns() / 1000);

@@ -27,6 +27,7 @@ use super::mmio::Mmio;
 use super::ports::Ports;
 use crate::arch::line;
 use crate::arch::msi::{self, Msi, Slot};
+use crate::arch::pic;
 use crate::boot::acpi::{self, PciConfigSpace};
 use crate::irq::Request;
 use crate::pseudofs::{Out, Special, Text, put};
@@ -245,7 +246,11 @@ fn find_in(bus: &PciBus, space: Arc<dyn ConfigSpace>, segment: u16, first_bus: u
             ..Address::new(first_bus, 0, 0)
         },
     );
-    let router = Router::of(bridge.read(offset::VENDOR), bridge.read(offset::DEVICE));
+    let router = if pic::is_in_charge() {
+        Router::FirmwareLine
+    } else {
+        Router::of(bridge.read(offset::VENDOR), bridge.read(offset::DEVICE))
+    };
     let host: Arc<dyn Host> = Arc::new(Machine { router });
     let functions = scan(&space, &host, segment, first_bus);
     let count = functions.len();

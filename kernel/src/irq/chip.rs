@@ -1,5 +1,6 @@
 //! What an interrupt controller can be told.
 
+use super::flow::Flow;
 use super::request::IrqError;
 
 /// A set of CPUs, a bit each.
@@ -67,6 +68,14 @@ pub trait Chip: Send + Sync {
     fn retrigger(&self, hw: u32) -> bool {
         let _ = hw;
         false
+    }
+
+    /// How a line of this controller is dealt with.
+    fn flow(&self, trigger: Trigger) -> Flow {
+        match trigger {
+            Trigger::Edge => Flow::Edge,
+            Trigger::Level => Flow::FastEoi,
+        }
     }
 
     /// Whether a line of this controller cannot storm while its thread has not answered, as with messages.

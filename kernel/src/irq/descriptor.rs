@@ -13,6 +13,7 @@ use executor::time::Instant;
 use super::action::{self, Action, Chain, Flags};
 use super::chip::{Chip, CpuSet, Trigger};
 use super::flow::{self, Flow};
+use super::poll;
 use super::request::IrqError;
 use super::spurious;
 
@@ -204,7 +205,7 @@ impl Descriptor {
         state.in_progress = false;
         let answered = self.answered.load(Ordering::Relaxed);
         let now = || Instant::now().as_ns();
-        if state.spurious.note(answer, answered, now) {
+        if state.spurious.note(answer, answered, now) && !state.stuck {
             self.shut_off(&mut state);
         }
         state
@@ -229,6 +230,19 @@ impl Descriptor {
         state.stuck = true;
         state.depth += 1;
         state.mask();
+        poll::start();
+    }
+
+    /// Asks those who answer the line, if it was shut off; it stays so. False if it is not.
+    ///
+    /// # Context
+    /// Hard interrupt.
+    pub(super) fn poll(&self) -> bool {
+        let state = self.state.lock();
+        if state.stuck && !state.in_progress {
+            return self.run_actions(state).stuck;
+        }
+        state.stuck
     }
 
     /// Adds an action. The first one starts the line.

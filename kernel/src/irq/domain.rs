@@ -7,7 +7,6 @@ use executor::sync::SpinLock;
 
 use super::chip::{Chip, Trigger};
 use super::descriptor::Descriptor;
-use super::flow::Flow;
 use super::request::IrqError;
 use super::table;
 
@@ -57,10 +56,7 @@ impl Domain {
             Some(irq) => table::reserve(irq)?,
             None => table::allocate()?,
         };
-        let flow = match trigger {
-            Trigger::Edge => Flow::Edge,
-            Trigger::Level => Flow::FastEoi,
-        };
+        let flow = self.chip.flow(trigger);
         line.set_up(self.chip.clone(), hw, flow, trigger);
         self.lines.lock().insert(hw, line);
         Ok(line)

@@ -22,7 +22,7 @@
 //! | `free_irq` | [`Irq::free`], or dropping it |
 //! | `disable_irq`, `disable_irq_nosync`, `enable_irq`, `synchronize_irq` | [`Irq::disable`], [`Irq::disable_nosync`], [`Irq::enable`], [`Descriptor::synchronize`] |
 //! | `irq_set_affinity` | [`Descriptor::set_affinity`] |
-//! | `note_interrupt` | [`spurious`] |
+//! | `note_interrupt`, `poll_spurious_irqs` | [`spurious`], [`poll`] |
 
 mod action;
 mod chip;
@@ -30,6 +30,7 @@ mod descriptor;
 mod domain;
 mod flow;
 pub mod mask;
+pub mod poll;
 mod request;
 pub mod spurious;
 mod table;

@@ -280,8 +280,13 @@ fn a_line_that_nobody_answers_is_shut_off_and_can_be_enabled_again() {
     chip.take();
     line.handle();
     assert_eq!(line.total(), 100_000);
+    // Looked at now and then, it stays shut off.
+    assert!(line.poll());
+    assert!(line.snapshot().stuck && line.snapshot().masked);
+    assert_eq!(line.snapshot().depth, 1);
     irq.enable();
     assert!(!line.snapshot().stuck);
+    assert!(!line.poll());
     assert!(chip.take().contains(&"unmask"));
 }
 
