@@ -253,7 +253,7 @@ where
     let start = Instant::now();
     let (mut state, mut total) = (4711, 0);
     while suspensions() - before <= 50 {
-        assert!(start.elapsed() < PATIENCE, "hardly a poll is suspended");
+        assert!(start.elapsed() < 3 * PATIENCE, "hardly a poll is suspended");
         let workers: Vec<_> = (0..cpus * WORKERS)
             .map(|i| spawn_on((i % cpus) as u32, "worker", work(i)))
             .collect();
@@ -490,6 +490,11 @@ async fn stacks_come_back_to_the_pool() {
 
 #[kernel_test]
 async fn no_stack_was_used_to_more_than_half() {
+    // One at least, though no other test has run: this poll stays on its own, and what makes it wait stands on another.
+    let _full = InMode::new(Mode::Full);
+    let urgent = Urgent::new().await;
+    urgent.event.raise();
+    assert!(urgent.has_run() && urgent.task.await.is_ok());
     let deepest = stacks::deepest_use();
     assert!(deepest > 500, "{deepest} bytes: something stood on them");
     assert!(
