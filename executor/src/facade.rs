@@ -18,6 +18,18 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
+/// Tells the tracer of what happens to a task that the caller holds a reference to, or polls.
+macro_rules! traced {
+    ($event:ident, $task:expr) => {
+        #[cfg(feature = "trace")]
+        // SAFETY: the task lives for the call, as whoever says so sees to.
+        unsafe {
+            crate::trace::tell(crate::trace::Event::$event, $task)
+        };
+    };
+}
+pub(crate) use traced;
+
 /// Names a mistake that the models must find: false, save in a model that made it.
 #[cfg(not(loom))]
 macro_rules! mutant {

@@ -41,6 +41,9 @@
 //! | --- | --- |
 //! | make tasks, join and abort them | [`spawn()`], [`Spawner`], [`JoinHandle`] |
 //! | make tasks that end together | [`Scope`] |
+//! | make tasks without the allocator, or of futures that are not `Send` | [`TaskSlot`]; [`Spawner::try_spawn_local`], [`spawn_local`] |
+//! | keep a loop that is always ready from keeping its CPU | [`Budget`] |
+//! | see what tasks do | [`TaskRef::polls`], [`TaskRef::run_time`]; the module `trace`, with the feature of that name |
 //! | wait for an interrupt, a time, a condition | [`irq`], [`time`], [`sync::WaitQueue`] |
 //! | choose a lock or a channel | [`sync`] |
 //! | know what code may be preempted, and hold it off | [`cpu`] |
@@ -59,7 +62,8 @@
 //! | `wake_up_process` | [`TaskRef::wake`] |
 //! | `schedule` | an `.await`; [`yield_now`] |
 //! | `preempt_schedule`, `preempt_schedule_irq` | [`suspend::suspend`], [`cpu::preempt_point`] |
-//! | `cond_resched` | [`cpu::point`] |
+//! | `cond_resched` | [`cpu::point`]; [`Budget`] |
+//! | `sched_set_fifo`, `set_user_nice` of a kernel thread | [`Spawner::urgency`], [`Urgency`] |
 //! | `current` | [`current`] |
 //! | `wait_event(wq, cond)` | [`sync::WaitQueue::wait_until`] |
 //! | `add_wait_queue` with a function, `poll_wait` | [`sync::Waiter`] |
@@ -94,6 +98,7 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod budget;
 pub mod cpu;
 mod executor;
 mod facade;
@@ -117,16 +122,20 @@ mod spawn;
 pub mod suspend;
 pub mod sync;
 pub mod time;
+#[cfg(feature = "trace")]
+pub mod trace;
 pub mod work;
 mod yield_now;
 
+pub use budget::Budget;
 pub use executor::{Ended, Executor, Hooks, NoHooks, Started, TaskTag};
 pub use join::{Aborted, JoinHandle};
 pub use local::{LocalJoinHandle, spawn_local};
 pub use platform::Platform;
 pub use policy::{EnqueueKind, Fifo, Outcome, Policy, Urgency};
 pub use raw::{
-    CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, Stretch, TaskRef, claim_idle,
+    CpuShared, Place, PollLatency, RunList, Runnable, Running, Saver, Stretch, TaskRef, TaskSlot,
+    claim_idle,
 };
 pub use scope::{Scope, ScopedHandle};
 pub use spawn::{

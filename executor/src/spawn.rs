@@ -30,6 +30,8 @@ pub enum SpawnErrorKind {
     NoMemory,
     /// An executor on the CPU asked for.
     NoExecutor,
+    /// Room in the slot: another task is in it.
+    Occupied,
 }
 
 impl<F> fmt::Debug for SpawnError<F> {

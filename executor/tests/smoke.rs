@@ -6,7 +6,9 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use executor::{Aborted, Executor, Fifo, NoHooks, Spawner, spawn, sync::WaitQueue, yield_now};
+use executor::{
+    Aborted, Budget, Executor, Fifo, NoHooks, Spawner, spawn, sync::WaitQueue, yield_now,
+};
 
 fn run(executor: &Executor<Fifo>) {
     while executor.run_once(&NoHooks) {}
@@ -109,4 +111,51 @@ fn dropped_waiter_does_not_swallow_wakeup() {
     run(&ex);
     // `a` was granted the wake-up and woken by it, but dropped before it could use it.
     assert!(a.is_finished() && b.is_finished());
+}
+
+#[test]
+fn a_loop_that_is_always_ready_makes_way_on_its_budget() {
+    let ex = Executor::new(Fifo::new());
+    let trace = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = trace.clone();
+    spawn("always ready", async move {
+        let mut budget = Budget::new(4);
+        for i in 0..10 {
+            noted.lock().unwrap().push(i);
+            std::future::ready(()).await;
+            budget.spend(1).await;
+        }
+    })
+    .detach();
+    let noted = trace.clone();
+    spawn("other", async move {
+        for _ in 0..3 {
+            noted.lock().unwrap().push(100);
+            yield_now().await;
+        }
+    })
+    .detach();
+    run(&ex);
+    let seen = std::mem::take(&mut *trace.lock().unwrap());
+    assert_eq!(seen, [0, 1, 2, 3, 100, 4, 5, 6, 7, 100, 8, 9, 100]);
+}
+
+#[test]
+fn a_budget_ends_early_where_another_task_is_to_run() {
+    let ex = Executor::new(Fifo::new());
+    let event = Arc::new(executor::irq::IrqEvent::new());
+    let (waits, raises) = (event.clone(), event);
+    let woken = spawn("woken", async move { waits.wait().await });
+    run(&ex);
+    let busy = spawn("busy", async move {
+        let mut budget = Budget::new(1000);
+        budget.spend(1).await;
+        assert_eq!(budget.left(), 999);
+        raises.raise();
+        budget.spend(1).await;
+        assert_eq!(budget.left(), 1000, "a new turn");
+    });
+    run(&ex);
+    assert!(woken.is_finished());
+    assert_eq!(busy.task().polls(), 2);
 }

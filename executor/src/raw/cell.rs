@@ -23,7 +23,7 @@ use crate::{
 
 /// A header and its future. `repr(C)`, so that a pointer to the header is one to the whole.
 #[repr(C)]
-struct TaskCell<F: Future> {
+pub(super) struct TaskCell<F: Future> {
     header: Header,
     stage: UnsafeCell<Stage<F>>,
 }
@@ -36,12 +36,17 @@ enum Stage<F: Future> {
 }
 
 impl<F: Future> TaskCell<F> {
-    const VTABLE: VTable = VTable {
-        poll: poll::<F>,
-        cancel: cancel::<F>,
-        drop_output: drop_output::<F>,
-        dealloc: dealloc_cell::<F>,
-    };
+    /// The operations of such a task, which ends with `dealloc`.
+    pub(super) const fn vtable(dealloc: unsafe fn(NonNull<Header>)) -> VTable {
+        VTable {
+            poll: poll::<F>,
+            cancel: cancel::<F>,
+            drop_output: drop_output::<F>,
+            dealloc,
+        }
+    }
+
+    const ALLOCATED: VTable = Self::vtable(dealloc_cell::<F>);
 
     /// The stage's address, with the provenance of the whole allocation.
     ///
@@ -54,7 +59,7 @@ impl<F: Future> TaskCell<F> {
     }
 
     /// The layout with `entity_len` bytes in front, and where the cell begins.
-    fn layout(entity_len: u16) -> (Layout, usize) {
+    pub(super) fn layout(entity_len: u16) -> (Layout, usize) {
         let cell = Layout::new::<Self>();
         let front = usize::from(entity_len).next_multiple_of(cell.align());
         let layout = Layout::from_size_align(front + cell.size(), cell.align())
@@ -74,6 +79,13 @@ pub(crate) struct NewTask {
     pub(crate) mobility: Mobility,
 }
 
+impl NewTask {
+    /// Bytes of the policy's entity.
+    pub(super) fn entity_len(&self) -> u16 {
+        self.home.entity().len
+    }
+}
+
 /// Which CPUs a task may get to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mobility {
@@ -85,16 +97,17 @@ pub(crate) enum Mobility {
     Pinned,
 }
 
-/// Allocates a task, scheduled but not yet queued.
+/// Allocates a task, scheduled but not yet queued, with the entity that its policy gives it.
 ///
 /// The returned reference is the join claim's if `new.join`, else an extra one.
 ///
 /// # Errors
 /// The future, when there is no memory.
 pub(crate) fn allocate<F: Future>(new: NewTask, future: F) -> Result<TaskRef, F> {
-    let (init, urgency) = (new.home.entity().init, new.urgency);
-    // SAFETY: `allocate_with` gives the room of an entity of the home's policy.
-    allocate_with(new, future, |at| unsafe { init(at, urgency) })
+    allocate_with(new, future, |base, front, new, future| {
+        // SAFETY: the memory is fresh and of the layout that `place` wants.
+        unsafe { place(base, front, new, &TaskCell::<F>::ALLOCATED, future) }
+    })
 }
 
 /// As [`allocate`], with the policy's entity given.
@@ -110,43 +123,71 @@ pub(crate) fn allocate_entity<P: Policy, F: Future>(
         new.home.entity().is::<P>(),
         "the executor has another policy"
     );
-    // SAFETY: `allocate_with` gives the room of an entity of the home's policy, which is `P`.
-    allocate_with(new, future, |at| unsafe {
-        at.cast::<P::Entity>().write(entity)
+    allocate_with(new, future, |base, front, new, future| {
+        // SAFETY: the memory is fresh and of the layout wanted, and the entity that of the home's policy, which is `P`.
+        unsafe {
+            place_with(base, front, new, &TaskCell::<F>::ALLOCATED, future, |at| {
+                at.cast::<P::Entity>().write(entity)
+            })
+        }
     })
 }
 
 fn allocate_with<F: Future>(
     new: NewTask,
     future: F,
-    init: impl FnOnce(*mut u8),
+    place: impl FnOnce(NonNull<u8>, usize, NewTask, F) -> TaskRef,
 ) -> Result<TaskRef, F> {
     debug_assert!(!cpu::in_hardirq(), "spawned from a hard interrupt");
-    let entity = new.home.entity();
-    let (layout, front) = TaskCell::<F>::layout(entity.len);
+    let (layout, front) = TaskCell::<F>::layout(new.entity_len());
     // SAFETY: the layout has at least the header's size.
-    let Some(base) = NonNull::new(unsafe { alloc(layout) }) else {
-        return Err(future);
-    };
-    // SAFETY: `front` is within the allocation.
+    match NonNull::new(unsafe { alloc(layout) }) {
+        Some(base) => Ok(place(base, front, new, future)),
+        None => Err(future),
+    }
+}
+
+/// Makes a task with the entity that its policy gives it, its header `front` bytes from `base`.
+///
+/// # Safety
+/// The memory at `base` is of the layout of a `TaskCell<F>`, nobody else's, and stays until `vtable.dealloc`.
+pub(super) unsafe fn place<F: Future>(
+    base: NonNull<u8>,
+    front: usize,
+    new: NewTask,
+    vtable: &'static VTable,
+    future: F,
+) -> TaskRef {
+    let (init, urgency) = (new.home.entity().init, new.urgency);
+    // SAFETY: the contract is the same; the room is that of an entity of the home's policy.
+    unsafe { place_with(base, front, new, vtable, future, |at| init(at, urgency)) }
+}
+
+/// As [`place`], with the entity written by `init`.
+///
+/// # Safety
+/// That of [`place`]; `init` writes an entity of the home's policy.
+unsafe fn place_with<F: Future>(
+    base: NonNull<u8>,
+    front: usize,
+    new: NewTask,
+    vtable: &'static VTable,
+    future: F,
+    init: impl FnOnce(*mut u8),
+) -> TaskRef {
+    let entity_len = new.entity_len();
+    // SAFETY: `front` is within the memory.
     let task = unsafe { base.add(front) }.cast::<Header>();
     let state = State::new(new.join, new.mobility);
-    let header = Header::new(
-        state,
-        new.home,
-        &TaskCell::<F>::VTABLE,
-        new.name,
-        entity.len,
-        new.tag,
-    );
+    let header = Header::new(state, new.home, vtable, new.name, entity_len, new.tag);
     let cell = TaskCell {
         header,
         stage: UnsafeCell::new(Stage::Future(future)),
     };
-    // SAFETY: the place is allocated for a cell, aligned for it, and nobody else's yet.
+    // SAFETY: the place is a cell's, aligned for it, and nobody else's yet.
     unsafe { task.cast::<TaskCell<F>>().write(cell) };
     // SAFETY: `entity_len` bytes lie in front of the header, a multiple of its alignment.
-    let at = unsafe { task.cast::<u8>().sub(entity.len.into()) };
+    let at = unsafe { task.cast::<u8>().sub(entity_len.into()) };
     // Aligned as the header, which is at least as the entity, and unshared.
     init(at.as_ptr());
     // SAFETY: a new task has a reference for the caller: the join claim's, or one taken now.
@@ -154,7 +195,7 @@ fn allocate_with<F: Future>(
         if !new.join {
             task.as_ref().state.ref_inc();
         }
-        Ok(TaskRef::from_raw(task))
+        TaskRef::from_raw(task)
     }
 }
 
@@ -210,15 +251,28 @@ pub(crate) fn read_output<F: Future>() -> ReadOutput<F::Output> {
 
 unsafe fn dealloc_cell<F: Future>(task: NonNull<Header>) {
     // SAFETY: the task lives until this call.
+    let (layout, _) = TaskCell::<F>::layout(unsafe { task.as_ref() }.entity_len);
+    // SAFETY: the contract is the same.
+    let base = unsafe { take_apart::<F>(task) };
+    // SAFETY: `allocate` took the block there with this layout, and nothing is left in it.
+    unsafe { dealloc(base.as_ptr(), layout) };
+}
+
+/// Drops what is left of a task: its memory, from the address given on, may be used again.
+///
+/// # Safety
+/// The task is of future `F`, and without references: the stage is empty.
+pub(super) unsafe fn take_apart<F: Future>(task: NonNull<Header>) -> NonNull<u8> {
+    // SAFETY: the task lives until this call.
     let header = unsafe { task.as_ref() };
     let (entity_len, drop_entity) = (header.entity_len, header.home().entity().drop);
-    let (layout, front) = TaskCell::<F>::layout(entity_len);
+    let (_, front) = TaskCell::<F>::layout(entity_len);
     // SAFETY: the entity lies there, of the home's policy, and no token of the task is left.
     unsafe { drop_entity(task.cast::<u8>().as_ptr().sub(entity_len.into())) };
-    // SAFETY: no reference is left; the stage is empty, so this frees what the header owns.
+    // SAFETY: no reference is left; the stage is empty, so this drops what the header owns.
     unsafe { task.cast::<TaskCell<F>>().drop_in_place() };
-    // SAFETY: `allocate` took the block with this layout, `front` bytes before the header.
-    unsafe { dealloc(task.cast::<u8>().as_ptr().sub(front), layout) };
+    // SAFETY: the memory begins `front` bytes before the header.
+    unsafe { task.cast::<u8>().sub(front) }
 }
 
 /// The address of `P`'s entity in front of a header.

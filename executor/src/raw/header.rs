@@ -8,7 +8,7 @@ use core::{
 
 use super::{placement, shared::CpuShared, state::State};
 use crate::{
-    facade::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64},
+    facade::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, traced},
     policy::EnqueueKind,
     sync::LeafLockIrq,
 };
@@ -96,7 +96,7 @@ impl Header {
     }
 
     /// What the spawner called the task.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         let text = NonNull::slice_from_raw_parts(self.name, self.name_len.into());
         // SAFETY: `new` took address and length from a string that lives for ever.
         unsafe { core::str::from_utf8_unchecked(text.as_ref()) }
@@ -109,6 +109,12 @@ impl Header {
         // The stacks of the models are threads: see `Saver::store`.
         #[cfg(loom)]
         ptr::null_mut()
+    }
+
+    /// The number of that CPU.
+    #[cfg(feature = "trace")]
+    pub(crate) fn cpu(&self) -> u32 {
+        self.home().cpu()
     }
 
     /// The CPU that polls this task.
@@ -125,6 +131,7 @@ impl Header {
 /// The caller holds a reference to the task throughout.
 #[inline]
 pub(super) unsafe fn wake(task: NonNull<Header>) {
+    traced!(Woken, task);
     // SAFETY: the caller's reference keeps the header.
     let header = unsafe { task.as_ref() };
     if header.state.wake() {

@@ -17,7 +17,7 @@ use super::{
     waker,
 };
 use crate::{
-    facade::mutant,
+    facade::{mutant, traced},
     policy::{EnqueueKind, Policy},
 };
 
@@ -376,6 +376,7 @@ impl<P: Policy> Running<P> {
     /// may be freed.
     pub(crate) fn complete(self, polled: Polled) -> TaskRef {
         debug_assert!(polled.task == self.task && polled.finished);
+        traced!(Ended, self.task);
         let header = self.header();
         if header.state.complete() {
             let waker = header.join.lock().take();
@@ -446,11 +447,13 @@ impl Poll {
     /// Polls the future, or drops it if the task was aborted.
     #[inline]
     pub(crate) fn run(self) -> Polled {
+        traced!(PollBegins, self.task);
         let finished = if self.before.has(ABORT | PINNED) {
             self.run_apart()
         } else {
             self.poll()
         };
+        traced!(PollEnds, self.task);
         Polled {
             task: self.task,
             finished,

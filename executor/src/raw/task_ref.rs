@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cpu,
-    facade::{fence, mutant},
+    facade::{fence, mutant, traced},
     time::Instant,
 };
 
@@ -267,6 +267,7 @@ impl TaskRef {
 
     /// Queues a new task for the first time.
     pub(crate) fn launch(&self) {
+        traced!(Spawned, self.0);
         self.header().home().push_woken(self.0);
     }
 }
