@@ -46,6 +46,42 @@ async fn local_tasks_share_on_their_cpu_what_is_not_send() {
 }
 
 #[kernel_test]
+async fn an_urgent_task_that_was_throttled_goes_on() {
+    static EVENT: IrqEvent = IrqEvent::new();
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    const EVENTS: u32 = 3;
+    let there = smp::cpu_count() - 1;
+    SEEN.store(0, Ordering::Relaxed);
+    let urgent = Spawner::new("urgent")
+        .cpu(there)
+        .urgency(Urgency::Interrupt);
+    let urgent = urgent.try_spawn(async {
+        for _ in 0..EVENTS {
+            EVENT.wait().await;
+            // All that real-time tasks have in a period.
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(960) {
+                core::hint::spin_loop();
+            }
+            SEEN.fetch_add(1, Ordering::AcqRel);
+        }
+    });
+    let urgent = urgent.expect("there is memory at boot");
+    let spins = spawn_on(there, "spins", async {
+        for n in 1..=EVENTS {
+            EVENT.raise();
+            let start = Instant::now();
+            while SEEN.load(Ordering::Acquire) < n {
+                assert!(start.elapsed() < PATIENCE, "nobody preempts this");
+                core::hint::spin_loop();
+            }
+        }
+    });
+    assert_eq!(spins.await, Ok(()));
+    assert_eq!(timeout(PATIENCE, urgent).await, Ok(Ok(())));
+}
+
+#[kernel_test]
 async fn a_task_of_an_interrupts_urgency_preempts_an_ordinary_poll() {
     static EVENT: IrqEvent = IrqEvent::new();
     static SEEN: AtomicU32 = AtomicU32::new(0);

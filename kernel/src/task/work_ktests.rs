@@ -79,9 +79,11 @@ async fn delayed_work_is_not_early() {
     let work = DelayedWork::new(work.expect("there is memory at boot"));
     for there in 0..smp::cpu_count() {
         RAN_AT.store(0, Ordering::Relaxed);
+        assert!(work.queue_after_on(there, PATIENCE));
+        assert!(!work.queue_after(DELAY), "its time is set");
+        assert!(work.try_cancel(), "its time was set");
         let asked = Instant::now();
         assert!(work.queue_after_on(there, DELAY));
-        assert!(!work.queue_after(DELAY), "its time is set");
         let start = Instant::now();
         while RAN_AT.load(Ordering::Acquire) == 0 {
             assert!(start.elapsed() < PATIENCE);
@@ -164,20 +166,20 @@ async fn works_make_progress_with_all_memory_taken() {
         .collect();
     let mut taken = Vec::new();
     taken.reserve_exact(frame::limit().0 as usize);
-    while let Some(pfn) = frame::alloc_frames(0, Gfp::KERNEL) {
-        taken.push(pfn);
-    }
     let mut progress = Ok(());
     for _ in 0..ROUNDS {
+        // Also what others gave back since.
+        while let Some(pfn) = frame::alloc_frames(0, Gfp::KERNEL) {
+            taken.push(pfn);
+        }
         for (there, work) in works.iter().enumerate() {
             work.queue_on(there as u32);
         }
         progress = progress.and(timeout(PATIENCE, queue.flush()).await);
     }
-    let none_left = frame::alloc_frames(0, Gfp::KERNEL).is_none();
     let count = taken.len();
     taken.drain(..).for_each(frame::put);
-    assert!(none_left && count > 1000, "{count} frames taken");
+    assert!(count > 1000, "{count} frames taken");
     assert_eq!(progress, Ok(()));
     assert_eq!(
         RUNS.load(Ordering::Relaxed),
