@@ -292,8 +292,11 @@ fn cases() -> Vec<Case> {
         },
         Case {
             name: "too_little_memory_for_the_archive",
-            machine: with(|m| m.mem = "8M".into()),
-            initrd: Initrd::Script(SCRIPT),
+            machine: with(|m| m.mem = "24M".into()),
+            // There is room for it once, and not twice, however large the kernel is.
+            initrd: Initrd::Bytes(|| {
+                with_busybox(|a| a.file("large", 0o644, vec![b'x'; 10 << 20]))
+            }),
             shows: vec![
                 "Initramfs unpacking failed: cannot write",
                 "No space left on device",

@@ -42,7 +42,7 @@ impl DerefMut for Booted {
     }
 }
 
-/// Boots `machine` to a shell, with more of QEMU's options, of which one has to use the character device `console`.
+/// Boots `machine` to a shell, with more of QEMU's options, of which one connects this terminal.
 fn boot(machine: &Machine, options: &[&str]) -> Result<Booted> {
     static KERNEL: OnceLock<PathBuf> = OnceLock::new();
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,6 @@ fn boot(machine: &Machine, options: &[&str]) -> Result<Booted> {
     std::fs::write(&initrd, archive.bytes())?;
     let words = ["panic=-1".to_string(), "TERM=vt100".to_string()];
     let mut command = machine.command(kernel, Some(&initrd), &words);
-    command.args(["-chardev", "stdio,mux=on,signal=off,id=console"]);
     command.args(options);
     Ok(Booted {
         session: Session::start(command, 31, 160)?,
@@ -74,7 +73,14 @@ fn start(cpus: u32, change: impl FnOnce(&mut Machine)) -> Result<Booted> {
         ..Machine::default()
     };
     change(&mut machine);
-    let options = ["-serial", "chardev:console", "-mon", "console"];
+    let options = [
+        "-chardev",
+        "stdio,mux=on,signal=off,id=console",
+        "-serial",
+        "chardev:console",
+        "-mon",
+        "console",
+    ];
     let mut session = boot(&machine, &options)?;
     session.expect(PROMPT, SOON)?;
     Ok(session)
@@ -212,7 +218,9 @@ fn console(cpus: u32, machine: &str) -> Result<()> {
         append: "console=hvc0 rdinit=/bin/ash".into(),
         ..Machine::default()
     };
-    let mut session = boot(&machine, &["-serial", "null"])?;
+    // No monitor beside it: what QEMU keeps for two readers has 32 bytes, and it writes beyond where a device takes more at once.
+    let terminal = "stdio,signal=off,id=console";
+    let mut session = boot(&machine, &["-chardev", terminal, "-serial", "null"])?;
     // The log, from its first record on.
     session.expect("Wake 0", SOON)?;
     session.expect("Run /bin/ash as init process", SOON)?;
