@@ -114,8 +114,7 @@ fn monitor(session: &mut Session, commands: &[&str]) -> Result<()> {
     session.send("\x01c")
 }
 
-/// Shows the events that come from the node of the device that is called `name`, in a job of the shell's: each a line of
-/// twelve numbers, of which the first eight are the time.
+/// Has a job of the shell's keep the events that come from the node of the device that is called `name`.
 fn listen(session: &mut Session, name: &str) -> Result<()> {
     let find = format!(
         "set -- $(grep -l '{name}' /sys/class/input/input*/name); set -- ${{1%/name}}/event*"
@@ -123,18 +122,35 @@ fn listen(session: &mut Session, name: &str) -> Result<()> {
     line(session, &find, "")?;
     enter(
         session,
-        "{ echo rea''ding; hexdump -v -e '12/2 \" %d\" \"\\n\"'; } < /dev/input/${1##*/} &",
+        "{ echo rea''ding; dd bs=24 2> /dev/null >> /tmp/events; } < /dev/input/${1##*/} &",
     )?;
     session.expect("reading", SOON).map(drop)
 }
 
-/// Waits for these events, one directly behind the other.
-fn events(session: &mut Session, wanted: &[&str]) -> Result<()> {
-    for (at, wanted) in wanted.iter().enumerate() {
-        // The value is two of the numbers, and QEMU leaves the terminal as it makes ends of lines.
-        let before = session.expect(&format!(" {wanted} 0\r"), SOON)?;
-        ensure!(at == 0 || before.matches('\n').count() == 1, "{before:?}");
-    }
+/// Waits for as many events, which have to be these: type, code and value.
+fn events(session: &mut Session, wanted: &[[i32; 3]]) -> Result<()> {
+    /// Bytes of an event.
+    const EVENT: usize = 24;
+    let all = wanted.len() * EVENT;
+    let wait = format!("until [ $(stat -c %s /tmp/events) -ge {all} ]; do usleep 10000; done");
+    line(session, &wait, "")?;
+    // Shown when the monitor is silent: its ends of lines would come between.
+    enter(
+        session,
+        "hexdump -v -e '12/2 \" %d\" \"\\n\"' /tmp/events; : > /tmp/events; echo sho''wn",
+    )?;
+    let shown = session.expect("shown", SOON)?;
+    session.expect("# ", SOON)?;
+    let event = |line: &str| {
+        let words: Result<Vec<i32>, _> = line.split_whitespace().map(str::parse).collect();
+        // Four words of time; the value is two of sixteen bits.
+        match words.ok()?[..] {
+            [_, _, _, _, _, _, _, _, kind, code, value, 0] => Some([kind, code, value]),
+            _ => None,
+        }
+    };
+    let came: Vec<_> = shown.lines().filter_map(event).collect();
+    ensure!(came == wanted, "{came:?} in {shown:?}");
     Ok(())
 }
 
@@ -143,10 +159,9 @@ fn power_button(cpus: u32) -> Result<()> {
     listen(&mut session, "Power Button")?;
     for _ in 0..3 {
         monitor(&mut session, &["system_powerdown"])?;
-        events(&mut session, &["1 116 1", "0 0 0", "1 116 0", "0 0 0"])?;
+        let pressed = [[1, 116, 1], [0; 3], [1, 116, 0], [0; 3]];
+        events(&mut session, &pressed)?;
     }
-    session.send("\r")?;
-    session.expect(PROMPT, SOON)?;
     session.send("poweroff\r")?;
     let status = session.wait(SOON)?;
     ensure!(status.success(), "{status}");
@@ -182,11 +197,8 @@ fn keyboard(cpus: u32, machine: &str, cpu: &str) -> Result<()> {
         ("ctrl_r", 157, 97),
     ] {
         monitor(&mut session, &[&format!("sendkey {key} 1")])?;
-        for value in [1, 0] {
-            let pressed = format!("1 {code} {value}");
-            let scan = format!("4 4 {scan}");
-            events(&mut session, &[&scan, &pressed, "0 0 0"]).context(key)?;
-        }
+        let change = |value| [[4, 4, scan], [1, code, value], [0; 3]];
+        events(&mut session, &[change(1), change(0)].concat()).context(key)?;
     }
     // Init was told to take these keys; its inittab has it reboot, and QEMU ends with that.
     monitor(&mut session, &["sendkey ctrl-alt-delete 1"])?;
