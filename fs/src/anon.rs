@@ -34,13 +34,7 @@ struct NamelessSuper(u64);
 
 impl SuperOps for NamelessSuper {
     fn statfs(&self) -> StatFs {
-        StatFs {
-            magic: self.0,
-            bsize: 4096,
-            frsize: 4096,
-            namelen: 255,
-            ..StatFs::default()
-        }
+        StatFs::simple(self.0)
     }
 }
 

@@ -73,55 +73,58 @@ fn not_a_pipe(file: &File) -> Result<()> {
     }
 }
 
-/// Moves up to `len` bytes from `file`, at `*pos` or else at its own position, into `pipe`.
+/// Moves up to `len` bytes by `step`, which moves up to so many, at the position it is given, until it moves none.
 ///
-/// # Errors
-/// `EPIPE` without readers (the caller sends `SIGPIPE`), `EAGAIN` without room, `EINVAL` if `file` is a pipe, and its own.
-pub fn to_pipe(file: &File, pos: Option<&mut u64>, pipe: &Pipe, len: usize) -> Result<usize> {
-    not_a_pipe(file)?;
-    let mut pos = pos;
+/// An error counts only where nothing was moved: what was moved is moved.
+fn repeat(
+    mut pos: Option<&mut u64>,
+    len: usize,
+    mut step: impl FnMut(Option<u64>, usize) -> Result<usize>,
+) -> Result<usize> {
     let mut done = 0;
-    let result = loop {
-        if done == len {
-            break Ok(());
-        }
-        if !pipe.ends().0 {
-            break Err(Errno::EPIPE);
-        }
-        let Some(page) = Page::alloc() else {
-            break Err(Errno::ENOMEM);
-        };
-        // Under the pipe's lock, so that the room is still there when the bytes are: a stream could not take them back.
-        let moved = pipe.with_ring(|ring| {
-            if ring.is_full() {
-                return Err(Errno::EAGAIN);
-            }
-            let mut sink = PageSink::new(&page, len - done);
-            let moved = match pos.as_deref() {
-                Some(at) => file.pread(*at, &mut sink)?,
-                None => file.read(&mut sink)?,
-            };
-            if moved > 0 {
-                ring.push_back(RingSlot::new(page.clone(), moved, false));
-            }
-            Ok(moved)
-        });
-        match moved {
-            Ok(0) => break Ok(()),
+    while done < len {
+        match step(pos.as_deref().copied(), len - done) {
+            Ok(0) => break,
             Ok(moved) => {
                 done += moved;
                 if let Some(pos) = pos.as_deref_mut() {
                     *pos += moved as u64;
                 }
             }
-            Err(error) => break Err(error),
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
         }
-    };
-    if done > 0 {
-        Ok(done)
-    } else {
-        result.map(|()| 0)
     }
+    Ok(done)
+}
+
+/// Moves up to `len` bytes from `file`, at `*pos` or else at its own position, into `pipe`.
+///
+/// # Errors
+/// `EPIPE` without readers (the caller sends `SIGPIPE`), `EAGAIN` without room, `EINVAL` if `file` is a pipe, and its own.
+pub fn to_pipe(file: &File, pos: Option<&mut u64>, pipe: &Pipe, len: usize) -> Result<usize> {
+    not_a_pipe(file)?;
+    repeat(pos, len, |at, limit| {
+        if !pipe.ends().0 {
+            return Err(Errno::EPIPE);
+        }
+        let page = Page::alloc().ok_or(Errno::ENOMEM)?;
+        // Under the pipe's lock, so that the room is still there when the bytes are: a stream could not take them back.
+        pipe.with_ring(|ring| {
+            if ring.is_full() {
+                return Err(Errno::EAGAIN);
+            }
+            let mut sink = PageSink::new(&page, limit);
+            let moved = match at {
+                Some(at) => file.pread(at, &mut sink)?,
+                None => file.read(&mut sink)?,
+            };
+            if moved > 0 {
+                ring.push_back(RingSlot::new(page.clone(), moved, false));
+            }
+            Ok(moved)
+        })
+    })
 }
 
 /// Moves up to `len` bytes from `pipe` into `file`, at `*pos` or else at its own position.
@@ -130,46 +133,23 @@ pub fn to_pipe(file: &File, pos: Option<&mut u64>, pipe: &Pipe, len: usize) -> R
 /// `EAGAIN` while the pipe is empty and has writers, and the file's own; what the file did not take stays in the pipe.
 pub fn from_pipe(pipe: &Pipe, file: &File, pos: Option<&mut u64>, len: usize) -> Result<usize> {
     not_a_pipe(file)?;
-    let mut pos = pos;
-    let mut done = 0;
-    let result = loop {
-        if done == len {
-            break Ok(());
-        }
+    repeat(pos, len, |at, limit| {
         let writers = pipe.ends().1;
-        let moved = pipe.with_ring(|ring| {
+        pipe.with_ring(|ring| {
             let Some(slot) = ring.front_mut() else {
                 return if writers { Err(Errno::EAGAIN) } else { Ok(0) };
             };
-            let mut source = SlotSource {
-                slot,
-                limit: len - done,
-            };
-            let moved = match pos.as_deref() {
-                Some(at) => file.pwrite(*at, &mut source)?,
+            let mut source = SlotSource { slot, limit };
+            let moved = match at {
+                Some(at) => file.pwrite(at, &mut source)?,
                 None => file.write(&mut source)?,
             };
             if ring.front_mut().is_some_and(|slot| slot.is_empty()) {
                 drop(ring.pop());
             }
             Ok(moved)
-        });
-        match moved {
-            Ok(0) => break Ok(()),
-            Ok(moved) => {
-                done += moved;
-                if let Some(pos) = pos.as_deref_mut() {
-                    *pos += moved as u64;
-                }
-            }
-            Err(error) => break Err(error),
-        }
-    };
-    if done > 0 {
-        Ok(done)
-    } else {
-        result.map(|()| 0)
-    }
+        })
+    })
 }
 
 /// Shares up to `len` bytes of `from` with `to`; with `consume` (`splice`) they leave `from`, else (`tee`) they stay.

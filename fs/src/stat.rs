@@ -44,3 +44,18 @@ pub struct StatFs {
     /// `ST_*` flags; the mount's are added by the caller.
     pub flags: u64,
 }
+
+impl StatFs {
+    /// What a file system without blocks of its own answers: its magic number, pages as blocks, names of up to 255 bytes.
+    #[must_use]
+    pub fn simple(magic: u64) -> StatFs {
+        let page = crate::page::PAGE_SIZE as u64;
+        StatFs {
+            magic,
+            bsize: page,
+            frsize: page,
+            namelen: 255,
+            ..StatFs::default()
+        }
+    }
+}

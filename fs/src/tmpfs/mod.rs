@@ -18,7 +18,6 @@ use crate::file::{File, Positioning, oflag};
 use crate::inode::{Inode, NewNode, S_IFDIR, S_IFREG};
 use crate::mapping::{Account, Mapping};
 use crate::mount::{Mount, Path};
-use crate::page::PAGE_SIZE;
 use crate::pagefile::{PageFile, root_owned};
 use crate::stat::StatFs;
 use crate::superblock::{FileSystemType, SuperBlock, SuperOps};
@@ -116,13 +115,7 @@ struct Super(Arc<Tmpfs>);
 impl SuperOps for Super {
     fn statfs(&self) -> StatFs {
         let (pages, inodes) = (&self.0.pages, &self.0.inodes);
-        let mut stat = StatFs {
-            magic: TMPFS_MAGIC,
-            bsize: PAGE_SIZE as u64,
-            frsize: PAGE_SIZE as u64,
-            namelen: 255,
-            ..StatFs::default()
-        };
+        let mut stat = StatFs::simple(TMPFS_MAGIC);
         // Without a limit the figures stay zero, as Linux has it.
         let limit = pages.limit.load(Ordering::Relaxed);
         if limit != u64::MAX {

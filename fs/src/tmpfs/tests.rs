@@ -1,6 +1,7 @@
 use super::*;
 use crate::file::{DirSink, Whence};
 use crate::iobuf::{SliceSink, SliceSource};
+use crate::page::PAGE_SIZE;
 use crate::pagefile::{falloc, seal};
 use crate::{Credentials, attr, dirops, namei, open, rename, xattr};
 use alloc::collections::BTreeMap;

@@ -218,13 +218,7 @@ struct Super {
 
 impl SuperOps for Super {
     fn statfs(&self) -> StatFs {
-        StatFs {
-            magic: self.magic,
-            bsize: 4096,
-            frsize: 4096,
-            namelen: 255,
-            ..StatFs::default()
-        }
+        StatFs::simple(self.magic)
     }
 }
 

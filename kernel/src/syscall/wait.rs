@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::Poll;
+use core::task::{Context, Poll};
 
 use executor::time::{Instant, Sleep, sleep_until};
 use fs::poll::{PollTable, Waiters};
@@ -131,22 +131,35 @@ async fn when_ready(call: &mut Call<'_>, stop: Stop) -> Result<u64> {
                     continue;
                 }
             }
-            if call.thread.signal_pending() {
-                return Poll::Ready(match call.done {
-                    // Repeated, it would have its whole time again.
-                    0 if deadline.is_some() => Err(Errno::EINTR),
-                    0 => Err(Errno::ERESTARTSYS),
-                    done => Ok(done as u64),
-                });
-            }
-            if deadline.is_some() && sleep.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(match call.done {
-                    0 => Err(Errno::EAGAIN),
-                    done => Ok(done as u64),
-                });
-            }
-            return Poll::Pending;
+            return match given_up(call, deadline, sleep.as_mut(), cx) {
+                Some(result) => Poll::Ready(result),
+                None => Poll::Pending,
+            };
         }
     })
     .await
+}
+
+/// What a wait for a file comes to that ends before the file is ready: by a signal, or by `sleep` where there is a deadline.
+pub(super) fn given_up(
+    call: &Call<'_>,
+    deadline: Option<Instant>,
+    sleep: Pin<&mut Sleep>,
+    cx: &mut Context<'_>,
+) -> Option<Result<u64>> {
+    let error = if call.thread.signal_pending() {
+        match deadline {
+            // Repeated, it would have its whole time again.
+            Some(_) => Errno::EINTR,
+            None => Errno::ERESTARTSYS,
+        }
+    } else if deadline.is_some() && sleep.poll(cx).is_ready() {
+        Errno::EAGAIN
+    } else {
+        return None;
+    };
+    Some(match call.done {
+        0 => Err(error),
+        done => Ok(done as u64),
+    })
 }

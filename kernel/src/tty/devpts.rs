@@ -300,13 +300,7 @@ struct Devpts;
 
 impl SuperOps for Devpts {
     fn statfs(&self) -> StatFs {
-        StatFs {
-            magic: MAGIC,
-            bsize: 4096,
-            frsize: 4096,
-            namelen: 255,
-            ..StatFs::default()
-        }
+        StatFs::simple(MAGIC)
     }
 
     fn remount(&self, options: &[u8]) -> Result<()> {

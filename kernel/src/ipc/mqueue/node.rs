@@ -347,13 +347,7 @@ struct Mqueue;
 
 impl SuperOps for Mqueue {
     fn statfs(&self) -> StatFs {
-        StatFs {
-            magic: MAGIC,
-            bsize: 4096,
-            frsize: 4096,
-            namelen: 255,
-            ..StatFs::default()
-        }
+        StatFs::simple(MAGIC)
     }
 }
 

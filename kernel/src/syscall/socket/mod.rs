@@ -4,7 +4,7 @@ mod address;
 mod message;
 
 use alloc::sync::Arc;
-use core::future::{Future, poll_fn};
+use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 
@@ -16,6 +16,7 @@ use fs::unix::UnixSocket;
 use fs::{Cap, Credentials, Errno, File, FsContext, PollEvents, Result};
 
 use super::rw::set_socket_deadline;
+use super::wait::given_up;
 use super::{Call, Plain, Stop, SysResult, fd};
 use crate::process::Thread;
 use crate::process::rlimit::Resource;
@@ -208,20 +209,10 @@ pub async fn wait(call: &mut Call<'_>) -> Result<u64> {
             Err(Stop::Error(e)) => return Poll::Ready(Err(e)),
             Ok(value) => return Poll::Ready(Ok(value)),
         }
-        if call.thread.signal_pending() {
-            return Poll::Ready(match call.done {
-                0 if deadline.is_some() => Err(Errno::EINTR),
-                0 => Err(Errno::ERESTARTSYS),
-                done => Ok(done as u64),
-            });
+        match given_up(call, deadline, sleep.as_mut(), cx) {
+            Some(result) => Poll::Ready(result),
+            None => Poll::Pending,
         }
-        if deadline.is_some() && sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(match call.done {
-                0 => Err(Errno::EAGAIN),
-                done => Ok(done as u64),
-            });
-        }
-        Poll::Pending
     })
     .await
 }
