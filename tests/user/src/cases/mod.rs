@@ -18,6 +18,7 @@ mod pipes;
 mod process;
 mod procfs;
 mod ptrace;
+mod registers;
 mod rseq;
 mod rtc;
 mod run_time;
@@ -95,6 +96,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("process", process::CASES),
         ("procfs", procfs::CASES),
         ("ptrace", ptrace::CASES),
+        ("registers", registers::CASES),
         ("rseq", rseq::CASES),
         ("rtc", rtc::CASES),
         ("run_time", run_time::CASES),
