@@ -205,10 +205,26 @@ pub fn utimens(path: &Path, cred: &Credentials, atime: NewTime, mtime: NewTime) 
     set(path, &attr, NotifyEvents::ATTRIB)
 }
 
-fn resize(path: &Path, inode: &Inode, cred: Option<&Credentials>, size: u64) -> Result<()> {
+/// Lets a file grow to `size` bytes only within the caller's `RLIMIT_FSIZE`; one that is longer already may stay so.
+fn limit_growth(inode: &Inode, size: u64, limit: u64) -> Result<()> {
+    if size > limit && size > inode.size() {
+        Err(Errno::EFBIG)
+    } else {
+        Ok(())
+    }
+}
+
+fn resize(
+    path: &Path,
+    inode: &Inode,
+    cred: Option<&Credentials>,
+    size: u64,
+    limit: u64,
+) -> Result<()> {
     if size > i64::MAX as u64 {
         return Err(Errno::EINVAL);
     }
+    limit_growth(inode, size, limit)?;
     if cred.is_some_and(|cred| !cred.capable(Cap::Fsetid)) {
         inode.strip_privileges()?;
     }
@@ -222,11 +238,12 @@ fn resize(path: &Path, inode: &Inode, cred: Option<&Credentials>, size: u64) -> 
     )
 }
 
-/// Sets the size of what `path` leads to. The caller has applied `RLIMIT_FSIZE`.
+/// Sets the size of what `path` leads to, growing up to `limit` (`RLIMIT_FSIZE`) bytes.
 ///
 /// # Errors
-/// `EISDIR`, `EINVAL` for what is no regular file, `EACCES`, `EROFS`, `ETXTBSY`, `EFBIG`.
-pub fn truncate(path: &Path, cred: &Credentials, size: u64) -> Result<()> {
+/// `EISDIR`, `EINVAL` for what is no regular file, `EACCES`, `EROFS`, `ETXTBSY`, `EFBIG` (beyond the limit the caller sends
+/// `SIGXFSZ`).
+pub fn truncate(path: &Path, cred: &Credentials, size: u64, limit: u64) -> Result<()> {
     let inode = path.dentry.existing()?;
     match inode.kind() {
         S_IFREG => {}
@@ -236,16 +253,16 @@ pub fn truncate(path: &Path, cred: &Credentials, size: u64) -> Result<()> {
     path.want_write()?;
     cred.permission(inode, MAY_WRITE)?;
     inode.get_write_access()?;
-    let result = resize(path, inode, Some(cred), size);
+    let result = resize(path, inode, Some(cred), size, limit);
     inode.put_write_access();
     result
 }
 
-/// Sets the size of an open file. The caller has applied `RLIMIT_FSIZE`.
+/// Sets the size of an open file, growing up to `limit` (`RLIMIT_FSIZE`) bytes.
 ///
 /// # Errors
-/// `EINVAL` if it is no regular file or not open for writing.
-pub fn ftruncate(file: &File, size: u64) -> Result<()> {
+/// `EINVAL` if it is no regular file or not open for writing, `EFBIG` as [`truncate`].
+pub fn ftruncate(file: &File, size: u64, limit: u64) -> Result<()> {
     if file.is_path() {
         return Err(Errno::EBADF);
     }
@@ -253,14 +270,14 @@ pub fn ftruncate(file: &File, size: u64) -> Result<()> {
         return Err(Errno::EINVAL);
     }
     file.strip_privileges()?;
-    resize(file.path(), file.inode(), None, size)
+    resize(file.path(), file.inode(), None, size, limit)
 }
 
-/// Allocates, zeroes or frees a range of an open file. The caller has applied `RLIMIT_FSIZE`.
+/// Allocates, zeroes or frees a range of an open file, which grows up to `limit` (`RLIMIT_FSIZE`) bytes.
 ///
 /// # Errors
-/// Those of `fallocate(2)`.
-pub fn fallocate(file: &File, mode: u32, offset: i64, len: i64) -> Result<()> {
+/// Those of `fallocate(2)`; `EFBIG` as [`truncate`].
+pub fn fallocate(file: &File, mode: u32, offset: i64, len: i64, limit: u64) -> Result<()> {
     use crate::pagefile::falloc;
     if offset < 0 || len <= 0 {
         return Err(Errno::EINVAL);
@@ -286,8 +303,10 @@ pub fn fallocate(file: &File, mode: u32, offset: i64, len: i64) -> Result<()> {
         S_IFDIR => return Err(Errno::EISDIR),
         _ => return Err(Errno::ENODEV),
     }
-    if offset.checked_add(len).is_none() {
-        return Err(Errno::EFBIG);
+    let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+    // What stays beyond the end of the file counts as well.
+    if mode & !falloc::KEEP_SIZE == 0 {
+        limit_growth(file.inode(), end as u64, limit)?;
     }
     file.ops()
         .fallocate(file, mode, offset as u64, len as u64)?;

@@ -34,18 +34,24 @@ fn seals_are_kept() {
     put(&file, &[1; 100]).unwrap();
     let mapping = file.inode().mapping().unwrap();
     mapping.set_seals(seal::SHRINK | seal::GROW);
-    assert_eq!(attr::ftruncate(&file, 99), Err(Errno::EPERM));
-    assert_eq!(attr::ftruncate(&file, 101), Err(Errno::EPERM));
-    assert_eq!(attr::ftruncate(&file, 100), Ok(()));
+    assert_eq!(attr::ftruncate(&file, 99, u64::MAX), Err(Errno::EPERM));
+    assert_eq!(attr::ftruncate(&file, 101, u64::MAX), Err(Errno::EPERM));
+    assert_eq!(attr::ftruncate(&file, 100, u64::MAX), Ok(()));
     assert_eq!(put(&file, b"x"), Err(Errno::EPERM));
     file.seek(90, Whence::Set).unwrap();
     assert_eq!(put(&file, &[2; 20]), Ok(10));
-    assert_eq!(attr::fallocate(&file, 0, 0, 200), Err(Errno::EPERM));
+    assert_eq!(
+        attr::fallocate(&file, 0, 0, 200, u64::MAX),
+        Err(Errno::EPERM)
+    );
     mapping.set_seals(seal::WRITE);
     file.seek(0, Whence::Set).unwrap();
     assert_eq!(put(&file, b"x"), Err(Errno::EPERM));
     let punch = falloc::PUNCH_HOLE | falloc::KEEP_SIZE;
-    assert_eq!(attr::fallocate(&file, punch, 0, 10), Err(Errno::EPERM));
+    assert_eq!(
+        attr::fallocate(&file, punch, 0, 10, u64::MAX),
+        Err(Errno::EPERM)
+    );
 }
 
 #[test]
@@ -53,13 +59,13 @@ fn holes_are_found_and_made() {
     let file = memfd(b"h", 0, 0, 0, 0).unwrap();
     put(&file, &[1; 3 * PAGE_SIZE]).unwrap();
     let punch = falloc::PUNCH_HOLE | falloc::KEEP_SIZE;
-    attr::fallocate(&file, punch, PAGE_SIZE as i64, PAGE_SIZE as i64).unwrap();
+    attr::fallocate(&file, punch, PAGE_SIZE as i64, PAGE_SIZE as i64, u64::MAX).unwrap();
     assert_eq!(attr::stat(file.path()).unwrap().blocks, 16);
     assert_eq!(file.seek(0, Whence::Hole), Ok(4096));
     assert_eq!(file.seek(4096, Whence::Data), Ok(8192));
     assert_eq!(file.seek(9000, Whence::Hole), Ok(12_288));
     assert_eq!(file.seek(12_288, Whence::Data), Err(Errno::ENXIO));
-    attr::fallocate(&file, falloc::KEEP_SIZE, 0, 20_000).unwrap();
+    attr::fallocate(&file, falloc::KEEP_SIZE, 0, 20_000, u64::MAX).unwrap();
     let stat = attr::stat(file.path()).unwrap();
     assert_eq!((stat.size, stat.blocks), (12_288, 40));
     for (mode, offset, len, error) in [
@@ -71,7 +77,7 @@ fn holes_are_found_and_made() {
         (0x100, 0, 1, Errno::EOPNOTSUPP),
     ] {
         assert_eq!(
-            attr::fallocate(&file, mode, offset, len),
+            attr::fallocate(&file, mode, offset, len, u64::MAX),
             Err(error),
             "{mode} {offset} {len}"
         );
@@ -88,7 +94,10 @@ fn offsets_have_an_end() {
     assert_eq!(file.pwrite(end - 2, &mut SliceSource::new(b"abc")), Ok(2));
     assert_eq!(file.inode().size(), end);
     assert_eq!(file.pread(end - 1, &mut SliceSink::new(&mut [0; 4])), Ok(1));
-    assert_eq!(attr::ftruncate(&file, end + 1), Err(Errno::EINVAL));
+    assert_eq!(
+        attr::ftruncate(&file, end + 1, u64::MAX),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(file.limit_write(Some(10), 100, 50), Ok(40));
     assert_eq!(file.limit_write(Some(50), 1, 50), Err(Errno::EFBIG));
     assert_eq!(file.limit_write(Some(50), 0, 50), Ok(0));

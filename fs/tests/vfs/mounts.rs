@@ -311,7 +311,7 @@ fn limits_of_a_tmpfs() {
         mount_at(&w, "", "/m", ms::REMOUNT, "size=8k"),
         Err(Errno::EINVAL)
     );
-    attr::ftruncate(&file, 4097).unwrap();
+    attr::ftruncate(&file, 4097, u64::MAX).unwrap();
     let stat = attr::statfs(&w.lookup("/m").unwrap()).unwrap();
     assert_eq!(stat.bfree, 2);
     w.unlink("/m/f").unwrap();

@@ -431,7 +431,7 @@ fn an_executed_file_is_not_written() {
     inode.deny_write_access().unwrap();
     assert_eq!(w.open("/prog", O_WRONLY).err(), Some(Errno::ETXTBSY));
     assert_eq!(
-        attr::truncate(&w.lookup("/prog").unwrap(), &w.cred, 0),
+        attr::truncate(&w.lookup("/prog").unwrap(), &w.cred, 0, u64::MAX),
         Err(Errno::ETXTBSY)
     );
     inode.allow_write_access();

@@ -60,7 +60,7 @@ fn step(w: &World, rng: &mut Rng) -> Result<(), Errno> {
         8 => {
             let file = w.open(&a, O_RDWR | O_CREAT)?;
             file.write(&mut SliceSource::new(&[1; 300]))?;
-            attr::ftruncate(&file, 5)
+            attr::ftruncate(&file, 5, u64::MAX)
         }
         9 => {
             let file = w.open(&a, O_RDONLY)?;

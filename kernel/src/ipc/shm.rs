@@ -131,7 +131,7 @@ pub fn get(thread: &Thread, key: i32, size: u64, flags: u32) -> Result<i32> {
         }
         let name = format!("SYSV{:08x}", perm.key);
         let file = tmpfs::nameless(name.as_bytes(), oflag::O_RDWR, 0, cred.fsuid, cred.fsgid)?;
-        attr::ftruncate(&file, size)?;
+        attr::ftruncate(&file, size, u64::MAX)?;
         Ok(Segment {
             perm: SpinLock::new(perm),
             size,

@@ -98,28 +98,36 @@ fn access(call: &Call<'_>, form: Form, flags: u32) -> SysResult {
     Ok(0)
 }
 
-/// Applies `RLIMIT_FSIZE` to a new size.
-fn limit_size(call: &Call<'_>, size: u64) -> Result<u64> {
-    if size as i64 > 0 && size > call.thread.process().limit(Resource::FileSize) {
+/// Does what may make a file `size` bytes long, given the caller's `RLIMIT_FSIZE`; a refusal by that is a `SIGXFSZ` too.
+pub(super) fn within_limit(
+    call: &Call<'_>,
+    size: u64,
+    change: impl FnOnce(u64) -> Result<()>,
+) -> SysResult {
+    let limit = call.thread.process().limit(Resource::FileSize);
+    let result = change(limit);
+    if result == Err(Errno::EFBIG) && size > limit {
         signal::send::send_to_self(call.thread, Signal::SIGXFSZ);
-        return Err(Errno::EFBIG);
     }
-    if (size as i64) < 0 {
-        Err(Errno::EINVAL)
-    } else {
-        Ok(size)
-    }
+    Ok(result.map(|()| 0)?)
 }
 
 fn truncate(call: &mut Call<'_>) -> SysResult {
-    let size = limit_size(call, call.arg(1))?;
+    let size = call.arg(1);
+    if (size as i64) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
     let (place, found) = lookup(call, FDCWD, call.arg(0), LookupFlags::FOLLOW)?;
-    attr::truncate(&found, &place.cred, size)?;
-    Ok(0)
+    within_limit(call, size, |limit| {
+        attr::truncate(&found, &place.cred, size, limit)
+    })
 }
 
 fn ftruncate(call: &mut Call<'_>) -> SysResult {
-    let size = limit_size(call, call.arg(1))?;
-    attr::ftruncate(&*call.thread.file(call.int(0))?, size)?;
-    Ok(0)
+    let size = call.arg(1);
+    if (size as i64) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = call.thread.file(call.int(0))?;
+    within_limit(call, size, |limit| attr::ftruncate(&file, size, limit))
 }

@@ -2,10 +2,12 @@
 
 use alloc::sync::Arc;
 
+use fs::attr;
 use fs::file::oflag;
 use fs::inode::{S_IFDIR, S_IFREG};
 use fs::{Errno, File, PollEvents, Result};
 
+use super::attr::within_limit;
 use super::rw::CallerMemory;
 use super::{Call, Plain, Stop, SysResult};
 use crate::process::rlimit::Resource;
@@ -289,22 +291,8 @@ fn fadvise64(call: &mut Call<'_>) -> SysResult {
 fn fallocate(call: &mut Call<'_>) -> SysResult {
     let file = open_file(call)?;
     let (mode, offset, len) = (call.arg(1) as u32, call.arg(2) as i64, call.arg(3) as i64);
-    if offset < 0 || len <= 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    if !file.writable() {
-        return Err(Errno::EBADF.into());
-    }
-    match file.inode().kind() {
-        fs::inode::S_IFIFO => return Err(Errno::ESPIPE.into()),
-        S_IFDIR => return Err(Errno::EISDIR.into()),
-        S_IFREG => {}
-        _ => return Err(Errno::ENODEV.into()),
-    }
-    if offset.checked_add(len).is_none() {
-        return Err(Errno::EFBIG.into());
-    }
-    file.ops()
-        .fallocate(&file, mode, offset as u64, len as u64)?;
-    Ok(0)
+    let end = (offset as u64).saturating_add(len as u64);
+    within_limit(call, end, |limit| {
+        attr::fallocate(&file, mode, offset, len, limit)
+    })
 }

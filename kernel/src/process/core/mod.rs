@@ -201,7 +201,7 @@ fn write(
     let outcome = elf::write(&mut out, thread, &space, own, others, info, filter);
     let size = out.pos;
     // The last pages may have been zeros, which are holes.
-    let sized = fs::attr::ftruncate(&file, size);
+    let sized = fs::attr::ftruncate(&file, size, u64::MAX);
     file.close(0)?;
     match outcome {
         // A file that the limit cuts off is one all the same.
@@ -232,7 +232,7 @@ fn open(thread: &Thread, path: &[u8], dumpable: u32) -> Result<Arc<File>, Errno>
     if inode.mode() & S_IFMT != S_IFREG || inode.nlink() != 1 || inode.uid() != cred.fsuid {
         return Err(Errno::EPERM);
     }
-    fs::attr::ftruncate(&file, 0)?;
+    fs::attr::ftruncate(&file, 0, u64::MAX)?;
     Ok(file)
 }
 

@@ -128,7 +128,23 @@ fn file_size_limit() {
         ignore_signal(libc::SIGXFSZ);
         fails(write(fd, &[0]), libc::EFBIG);
         fails(ftruncate(fd, 2000), libc::EFBIG);
+        fails(fallocate(fd, 0, 990, 11), libc::EFBIG);
+        fails(
+            fallocate(fd, libc::FALLOC_FL_KEEP_SIZE, 990, 11),
+            libc::EFBIG,
+        );
+        ok(fallocate(fd, 0, 0, 1000));
+        // What is longer already may be cut, and filled.
+        limit(libc::RLIMIT_FSIZE, 500);
+        ok(fallocate(fd, 0, 0, 900));
+        ok(ftruncate(fd, 600));
+        fails(ftruncate(fd, 601), libc::EFBIG);
     });
+    let end = end_of(|| {
+        limit(libc::RLIMIT_FSIZE, 1000);
+        let _ = fallocate(fd, 0, 0, 1001);
+    });
+    assert_eq!(end, Ended::Signal(libc::SIGXFSZ));
 }
 
 fn nice_values() {
