@@ -272,6 +272,33 @@ async fn a_message_goes_where_its_slot_was_told() {
 }
 
 #[kernel_test]
+async fn a_line_that_nobody_answered_is_still_asked_now_and_then() {
+    /// A device whose message nobody sends.
+    struct Silent;
+    impl Slot for Silent {
+        fn write(&self, _: Message) {}
+        fn set_masked(&self, _: bool) {}
+    }
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let before = ASKED.load(Ordering::Relaxed);
+    let request = Request::new("test").handler(|_| {
+        assert!(executor::cpu::in_hardirq(), "a handler is the interrupt's");
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        crate::irq::Answer::NONE
+    });
+    let msi = msi::request_msi(0x801, Arc::new(Silent), request).expect("a vector is free");
+    msi.line().give_up();
+    let start = tsc::now_ns();
+    while ASKED.load(Ordering::Relaxed) < before + 2 {
+        sleep(Duration::from_millis(20)).await;
+        assert!(tsc::now_ns() - start < 60_000_000_000, "nobody asks");
+    }
+    assert!(msi.line().snapshot().stuck);
+    msi.enable();
+    assert!(!msi.line().snapshot().stuck);
+}
+
+#[kernel_test]
 async fn a_storm_of_the_clocks_interrupts_lets_tasks_go_on() {
     // 8192 a second, the most that the chip does.
     let line = line::of(line::isa(8)).expect("the clock has a line");

@@ -233,6 +233,12 @@ impl Descriptor {
         poll::start();
     }
 
+    /// Shuts the line off as one that nobody answers, for a test of what comes then.
+    #[cfg(feature = "ktest")]
+    pub fn give_up(&self) {
+        self.shut_off(&mut self.state.lock());
+    }
+
     /// Asks those who answer the line, if it was shut off; it stays so. False if it is not.
     ///
     /// # Context

@@ -26,6 +26,8 @@ pub mod realtime;
 mod reap;
 #[cfg(feature = "ktest")]
 mod spawn_ktests;
+#[cfg(feature = "ktest")]
+mod stack_ktests;
 pub mod stacks;
 pub mod suspend;
 #[cfg(feature = "ktest")]

@@ -6,11 +6,16 @@
 //! Limits: the task keeps [`target`] stacks ready, so what is taken comes back soon; there are [`limit`] in all at most. Of
 //! those that are ready, fair tasks are preempted with the upper half only: the lower is for real-time tasks. Where there
 //! is none the poll runs on: less prompt, never wrong (rule 12).
+//!
+//! The task is a real-time one itself. As a fair one it could not run where it is needed most: with the upper half gone it
+//! might preempt nothing, so polls that compute would hold off the stacks that others need to preempt them. It is woken
+//! while a quarter of the target is still above that half, and preempts with what is in the lower one if it has to.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use executor::irq::IrqEvent;
 use executor::sync::SpinLockIrq;
+use executor::{Spawner, Urgency};
 
 use crate::arch::smp;
 use crate::mm::vmalloc::KernelStack;
@@ -57,13 +62,15 @@ pub fn counts() -> (usize, usize) {
 pub fn init() {
     TARGET.store(4 + 2 * smp::cpu_count() as usize, Ordering::Relaxed);
     balance();
-    executor::spawn("stacks", async {
+    let task = async {
         loop {
             UNBALANCED.wait().await;
             balance();
         }
-    })
-    .detach();
+    };
+    let spawner = Spawner::new("stacks").urgency(Urgency::Interrupt);
+    let spawned = spawner.try_spawn(task);
+    spawned.expect("there is memory at boot").detach();
 }
 
 /// Takes a stack, unless what is left is kept for those that are `urgent`.
@@ -162,7 +169,8 @@ mod paint {
     }
 }
 
-/// Makes stacks until enough are ready, or frees what is more.
+/// Makes stacks until enough are ready, or frees what is more than one and a half times as many: well below where
+/// [`give`] asks for it, or the stack that the task itself preempts with would, on its return, have it run again.
 fn balance() {
     loop {
         let (ready, made) = counts();
@@ -171,7 +179,7 @@ fn balance() {
                 return;
             };
             give(stack);
-        } else if ready > 2 * target() {
+        } else if ready > target() + target() / 2 {
             let excess = {
                 let mut pool = POOL.lock();
                 pool.len -= 1;
