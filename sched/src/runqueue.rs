@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use core::marker::PhantomData;
 
-use crate::class::{Class, Classes, Linux};
+use crate::class::{Class, Classes, Linux, List};
 use crate::fill;
 use crate::node::Node;
 use crate::policy::Policy;
+use crate::smp::Urgency;
 
 /// Why a task becomes runnable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub struct RunQueue<T, C = Linux<T>> {
     charged_at: u64,
     /// No class has anything to do for time alone before then.
     next_event: u64,
+    /// [`next_event`](Self::next_event) may be another, or tasks of other classes than the common one have come, gone, or had
+    /// a turn: for an owner that has to follow both with one look.
+    news: bool,
     items: PhantomData<T>,
 }
 
@@ -62,6 +66,7 @@ impl<T, C: Default> Default for RunQueue<T, C> {
             rare: 0,
             charged_at: 0,
             next_event: u64::MAX,
+            news: false,
             items: PhantomData,
         }
     }
@@ -122,6 +127,12 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
     #[inline]
     pub fn has_rare(&self) -> bool {
         self.rare > 0
+    }
+
+    /// Whether all that runs or waits is of the common class: no real-time or deadline task.
+    #[inline(always)]
+    pub fn is_common_only(&self) -> bool {
+        self.rare == 0 && self.current.as_deref().is_none_or(Self::is_common)
     }
 
     /// The task that runs.
@@ -314,6 +325,19 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
             None
         });
         self.next_event = next;
+        self.news = true;
+    }
+
+    /// Whether there is something that an owner might have to follow since [`take_news`](Self::take_news): another
+    /// [`next_event`](Self::next_event), or a change among tasks that are not of the common class.
+    #[inline(always)]
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// As [`has_news`](Self::has_news), which is false after it.
+    pub fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.news)
     }
 
     /// Whether the running task is to make way for one of a higher class, or in its own class because its slice is over or
@@ -391,7 +415,10 @@ impl<T, C: Classes<T>> RunQueue<T, C> {
         let mut node = self
             .classes
             .find(&mut |class| class.take_where(&mut hit, current, now))?;
-        self.rare -= usize::from(!Self::is_common(&node));
+        if !Self::is_common(&node) {
+            self.rare -= 1;
+            self.news = true;
+        }
         let item = node.item.take()?;
         Some((node, item))
     }
@@ -449,6 +476,38 @@ impl<T> RunQueue<T, Linux<T>> {
     /// The weights of the fair tasks that run or could: how much fair load this CPU has.
     pub fn fair_load(&self) -> u64 {
         self.classes.common.load(self.current.as_deref())
+    }
+
+    /// The most urgent thing that waits and may run.
+    pub fn waiting_urgency(&self) -> Urgency {
+        if let Some(deadline) = self.deadline().earliest() {
+            return Urgency::Deadline(deadline);
+        }
+        match self.realtime().top_priority() {
+            0 => Urgency::Fair,
+            priority => Urgency::Realtime(priority),
+        }
+    }
+
+    /// Takes the most urgent waiting real-time or deadline task that `matches` and is not throttled: to move it to another CPU.
+    pub fn take_urgent(
+        &mut self,
+        mut matches: impl FnMut(&T, Urgency) -> bool,
+        now: u64,
+    ) -> Option<(Box<Node<T>>, T)> {
+        self.charge(now);
+        let mut hit = |n: &Node<T>| {
+            let urgency = Urgency::of(n);
+            let may = urgency != Urgency::Fair && !n.dl.is_throttled();
+            may && n.item.as_ref().is_some_and(|item| matches(item, urgency))
+        };
+        let current = self.current.as_deref();
+        let above = &mut self.classes.above;
+        let mut node = above.find(&mut |class| class.take_where(&mut hit, current, now))?;
+        self.rare -= 1;
+        self.news = true;
+        let item = node.item.take()?;
+        Some((node, item))
     }
 
     /// Takes the waiting fair task of which `misfit` makes the least, to move it to another CPU, and gives with it how much of

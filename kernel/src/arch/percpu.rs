@@ -57,7 +57,7 @@ pub struct PerCpu {
     pub thread: AtomicPtr<Thread>,
     /// How often the CPU turned to a user thread; read by every CPU.
     pub switches: AtomicU64,
-    /// The CPUs that would take tasks from this one, a bit each; set by them.
+    /// The CPUs that would take tasks from this one, a bit each, set by them; its own, where it is time to look around.
     pub asked: AtomicU64,
     /// The CPU has nothing to poll.
     pub idle: AtomicBool,

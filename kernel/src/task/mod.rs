@@ -26,6 +26,7 @@ pub mod realtime;
 mod reap;
 #[cfg(feature = "ktest")]
 mod spawn_ktests;
+mod spread;
 #[cfg(feature = "ktest")]
 mod stack_ktests;
 pub mod stacks;
@@ -35,6 +36,7 @@ mod suspend_ktests;
 #[cfg(feature = "ktest")]
 mod suspend_sync_ktests;
 pub mod tick;
+mod view;
 #[cfg(feature = "ktest")]
 mod work_ktests;
 
@@ -112,7 +114,9 @@ fn idle() {
     cpu::irq_disable();
     let tasks = this();
     if tasks.executor.prepare_idle() {
-        place::pull();
+        if arch::smp::cpu_count() > 1 {
+            tasks.executor.with_policy(Order::goes_idle);
+        }
         percpu::this().idle.store(true, Ordering::Relaxed);
         load::idle_begins();
         cpu::irqs_resume();

@@ -11,6 +11,7 @@ use executor::time::Instant;
 use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef, Urgency};
 use sched::{GroupId, Node, RunQueue, Wake};
 
+use super::spread::Share;
 use super::{deadline, place, realtime};
 use crate::arch::percpu;
 use crate::cgroup;
@@ -25,6 +26,11 @@ const SWEPT: usize = 16;
 pub struct Entity(Option<Box<Node<Runnable<Order>>>>);
 
 impl Entity {
+    /// Puts back what was taken out of a queue.
+    pub(super) fn put(&mut self, node: Box<Node<Runnable<Order>>>) {
+        sched::fill(&mut self.0, node);
+    }
+
     /// That of a kernel task with a policy of its own.
     pub fn new(policy: sched::Policy) -> Self {
         Self(Some(Node::new(policy)))
@@ -40,7 +46,9 @@ impl Default for Entity {
 /// One CPU's run queue.
 #[derive(Default)]
 pub struct Order {
-    queue: RunQueue<Runnable<Order>>,
+    pub(super) queue: RunQueue<Runnable<Order>>,
+    /// What it shows other CPUs, and shares with them.
+    pub(super) share: Share,
     /// What the timer of throttled tasks is set to, and one; 0 when it is not set.
     event_at: u64,
     realtime: realtime::Seen,
@@ -70,6 +78,7 @@ impl Order {
                 if let Some(thread) = Thread::of_tag(task.tag()) {
                     thread.moves();
                 }
+                self.expect(&node);
                 Wake::Migrated
             }
             _ => self.take_change(&task).unwrap_or(Wake::Event),
@@ -134,7 +143,7 @@ impl Order {
         true
     }
 
-    /// Whether another CPU would take tasks from this one.
+    /// Whether another CPU would take tasks from this one, or it is time to look around.
     #[inline(always)]
     fn is_asked(&self) -> bool {
         percpu::this().asked.load(Ordering::Relaxed) != 0
@@ -158,44 +167,25 @@ impl Order {
         }
     }
 
-    /// Sees to it that the timer is set to what the queue waits for.
+    /// Sees to it that the timer is set to what the queue waits for, and that urgent tasks run where they can.
     #[inline(always)]
-    fn follow_events(&mut self) {
-        if self.queue.next_event().wrapping_add(1) != self.event_at {
-            self.set_event();
+    fn follow_news(&mut self, now: Instant) {
+        if self.queue.has_news() {
+            self.follow(now);
         }
     }
 
-    /// Sets the timer to when a throttled task may run again.
     #[cold]
-    fn set_event(&mut self) {
+    fn follow(&mut self, now: Instant) {
+        self.queue.take_news();
         let at = self.queue.next_event();
-        self.event_at = at.wrapping_add(1);
-        super::wake_at(at);
-    }
-
-    /// Gives each CPU that asked a waiting task that may run there, and keeps `least`.
-    #[cold]
-    fn give(&mut self, least: usize, now: Instant) {
-        let asked = percpu::this().asked.swap(0, Ordering::AcqRel);
-        for cpu in place::bits(asked) {
-            if self.queue.len() <= least {
-                break;
-            }
-            let may_go = |task: &Runnable<Self>| {
-                !task.is_leaving()
-                    && Thread::of_tag(task.tag()).is_some_and(|thread| {
-                        thread.affinity.load(Ordering::Relaxed) & 1 << cpu != 0
-                    })
-            };
-            let Some((node, mut task)) = self.queue.take_where(|task, _| may_go(task), now.as_ns())
-            else {
-                continue;
-            };
-            task.entity_mut().0 = Some(node);
-            if let Err(_back) = task.send_to(cpu) {
-                unreachable!("a CPU that asks has an executor");
-            }
+        // One more, so that never is 0.
+        if self.event_at != at.wrapping_add(1) {
+            self.event_at = at.wrapping_add(1);
+            super::wake_at(at);
+        }
+        if self.share.shows_urgent() || !self.queue.is_common_only() {
+            self.follow_urgent(now);
         }
     }
 }
@@ -256,11 +246,11 @@ impl Policy for Order {
     #[inline(always)]
     fn pick(&mut self, now: Instant) -> Option<Runnable<Self>> {
         if self.is_asked() {
-            self.give(1, now);
+            self.attend(1, now);
         }
         let next = self.queue.pick(now.as_ns());
         // Turns end, budgets run out and CPUs go idle by way of here.
-        self.follow_events();
+        self.follow_news(now);
         next
     }
 
@@ -290,7 +280,7 @@ impl Policy for Order {
         now: Instant,
     ) -> bool {
         if self.is_asked() {
-            self.give(0, now);
+            self.attend(0, now);
         }
         if self.realtime.look() {
             realtime::apply(self.queue.realtime_mut());
@@ -304,7 +294,7 @@ impl Policy for Order {
         {
             run_time::note_realtime(thread, node.unbroken_run_ns());
         }
-        self.follow_events();
+        self.follow_news(now);
         tick || super::suspend::is_stressed()
     }
 

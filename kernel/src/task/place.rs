@@ -3,15 +3,18 @@
 //! - A thread that is woken stays on its CPU while that sleeps or nobody else does; otherwise it goes to a CPU that sleeps
 //!   (`executor::Platform::place`).
 //! - A new one goes to a CPU that sleeps, or else to the one with the least load.
-//! - A CPU about to sleep asks the one with the most waiting tasks for one ([`pull`]); so does, at times, one whose load is less
-//!   than another's ([`balance`]). It only asks: a run queue is touched by its owner alone, which gives
-//!   in [`super::order::Order`] (rule 4).
+//! - A CPU about to sleep asks one that has more tasks than it can run; so does, at times, one whose load is less than another's,
+//!   and one that turns to something less urgent ([`super::spread`]).
 //!
 //! CPUs that are isolated (`isolcpus=`) take part in none of this: a thread gets there by its affinity only.
 
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use executor::{CpuShared, platform};
+use conquer_once::spin::OnceCell;
+use executor::CpuShared;
+use sched::smp::CpuSet;
+use sched::smp::domain::{Domains, Place};
 
 use crate::arch::{percpu, smp};
 use crate::process::Thread;
@@ -19,10 +22,8 @@ use crate::process::Thread;
 /// CPUs that threads are not placed on unless they may be nowhere else. Fixed at boot.
 static ISOLATED: AtomicU64 = AtomicU64::new(0);
 
-/// Ticks between two looks at the others' load.
-const BALANCE_TICKS: u64 = 4;
-/// Ticks between two looks that count a difference of one as well: three spinners on two CPUs take turns at being alone.
-const ROTATE_TICKS: u64 = 25;
+/// What the CPUs share, from the closest to the widest.
+static DOMAINS: OnceCell<Domains> = OnceCell::uninit();
 
 /// Takes note of `isolcpus=`. Context: boot, once the CPUs are counted.
 pub fn init() {
@@ -32,6 +33,19 @@ pub fn init() {
         .map_or(0, crate::cmdline::parse_cpu_list);
     // The first CPU does the housekeeping.
     ISOLATED.store(isolated & !1 & present(), Ordering::Relaxed);
+    domains();
+}
+
+/// What the CPUs share, but for those that are isolated.
+pub(super) fn domains() -> &'static Domains {
+    DOMAINS.get_or_init(|| {
+        let place = |core| Place {
+            core,
+            ..Place::default()
+        };
+        let places: Vec<Place> = (0..smp::cpu_count()).map(place).collect();
+        Domains::new(&places, &CpuSet::from_bits(isolated()))
+    })
 }
 
 /// The CPUs that there are, a bit each.
@@ -55,6 +69,21 @@ fn candidates(affinity: u64) -> u64 {
         0 => allowed,
         usual => usual,
     }
+}
+
+/// The CPUs among which the kernel moves `thread`: never none.
+pub(super) fn mask_of(thread: &Thread) -> u64 {
+    candidates(thread.affinity.load(Ordering::Relaxed))
+}
+
+/// The CPUs that sleep at about this time.
+pub(super) fn idle() -> u64 {
+    let mut sleeping = 0;
+    executor::claim_idle(|idle| {
+        sleeping = idle;
+        None
+    });
+    sleeping
 }
 
 /// Chooses among `idle` for the thread with mask `affinity`.
@@ -124,52 +153,15 @@ pub fn banished(affinity: u64, here: u32) -> Option<u32> {
     Some(new(affinity))
 }
 
-/// Asks the CPU with most waiting tasks for one, this one having none.
-///
-/// # Context
-/// The loop of a CPU that is about to sleep.
-#[inline]
-pub(super) fn pull() {
-    if smp::cpu_count() > 1 {
-        pull_from_busiest(1);
-    }
-}
-
-/// Looks at the others' load, at times. `ticks` counts this CPU's ticks.
+/// A tick has passed on this CPU, which is to look around ([`super::spread`]).
 ///
 /// # Context
 /// Timer interrupt.
-pub(super) fn balance(ticks: u64) {
-    // Not all CPUs at once.
-    let ticks = ticks + u64::from(executor::cpu::id());
-    if smp::cpu_count() == 1 || !ticks.is_multiple_of(BALANCE_TICKS) {
-        return;
-    }
-    let mine = load(executor::cpu::id());
-    let step = if ticks.is_multiple_of(BALANCE_TICKS * ROTATE_TICKS) {
-        0
-    } else {
-        1
-    };
-    // What waits there, besides the one that runs, is more than what is here.
-    pull_from_busiest(mine + step);
-}
-
-/// Asks the CPU with most waiting tasks for one, if it has `least` of them.
-fn pull_from_busiest(least: u32) {
-    let here = executor::cpu::id();
-    let others = present() & !isolated();
-    if others & 1 << here == 0 {
-        return;
-    }
-    let busiest = bits(others & !(1 << here))
-        .filter_map(|cpu| Some((percpu::of(cpu)?, cpu)))
-        .max_by_key(|(_, cpu)| waiting(*cpu));
-    if let Some((area, cpu)) = busiest
-        && waiting(cpu) >= least.max(1)
-        && area.asked.fetch_or(1 << here, Ordering::AcqRel) & 1 << here == 0
-    {
-        platform::get().pend(cpu);
+pub(super) fn ticked() {
+    if smp::cpu_count() > 1 {
+        let here = percpu::this();
+        here.asked
+            .fetch_or(1 << executor::cpu::id(), Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 //! An idle CPU has none, without `nohz=off`: the tick stops by itself when it finds the CPU idle, and the loop starts it again with the
 //! first thread that it polls.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use executor::cpu;
 use executor::time::{HrTimer, Instant};
@@ -21,8 +21,6 @@ pub struct Tick {
     timer: HrTimer,
     /// Written by the owner CPU only.
     running: AtomicBool,
-    /// Ticks so far. Owner CPU only.
-    count: AtomicU64,
 }
 
 impl Default for Tick {
@@ -37,7 +35,6 @@ impl Tick {
         Self {
             timer: HrTimer::new(on_tick),
             running: AtomicBool::new(false),
-            count: AtomicU64::new(0),
         }
     }
 
@@ -82,8 +79,7 @@ fn on_tick(now: Instant) -> Option<Instant> {
         thread.attributes().nice > 0
     });
     super::load::tick(TICK_NS, user, nice == Some(true));
-    let count = super::this().tick.count.fetch_add(1, Ordering::Relaxed);
-    super::place::balance(count);
+    super::place::ticked();
     cpu::set_need_resched();
     Some(event::next_tick(now))
 }

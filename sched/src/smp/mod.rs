@@ -37,6 +37,13 @@ impl CpuSet {
         (0..count.min(MAX_CPUS)).collect()
     }
 
+    /// CPUs 0 to 63 by a bit each.
+    pub const fn from_bits(bits: u64) -> Self {
+        let mut words = [0; WORDS];
+        words[0] = bits;
+        Self(words)
+    }
+
     /// One CPU.
     pub fn one(cpu: usize) -> Self {
         [cpu].into_iter().collect()
@@ -173,6 +180,24 @@ impl Urgency {
         }
     }
 
+    /// As one word, for others to read.
+    pub fn to_bits(self) -> u64 {
+        match self {
+            Self::Fair => 0,
+            Self::Realtime(priority) => priority.into(),
+            Self::Deadline(at) => DEADLINE | at,
+        }
+    }
+
+    /// What [`to_bits`](Self::to_bits) made.
+    pub fn from_bits(bits: u64) -> Self {
+        match bits {
+            0 => Self::Fair,
+            at if at & DEADLINE != 0 => Self::Deadline(at & !DEADLINE),
+            priority => Self::Realtime(priority as u8),
+        }
+    }
+
     /// That of a node.
     pub fn of<T>(node: &crate::Node<T>) -> Self {
         match node.policy() {
@@ -183,9 +208,24 @@ impl Urgency {
     }
 }
 
+/// Marks a deadline in [`Urgency::to_bits`]: times in ns stay below this for three hundred years.
+const DEADLINE: u64 = 1 << 63;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_urgency_is_a_word() {
+        for urgency in [
+            Urgency::Fair,
+            Urgency::Realtime(99),
+            Urgency::Deadline(0),
+            Urgency::Deadline(1 << 62),
+        ] {
+            assert_eq!(Urgency::from_bits(urgency.to_bits()), urgency);
+        }
+    }
 
     #[test]
     fn a_set_gives_its_cpus_in_order() {

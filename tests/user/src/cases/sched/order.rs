@@ -1,6 +1,6 @@
 //! Who runs before whom, and how much.
 
-use super::{Spinner, pin, set};
+use super::{Spinner, pin, processor_clock, set};
 use crate::cases::cases;
 use crate::sys::*;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -111,11 +111,6 @@ fn race(prepare: [fn(); 2]) -> f64 {
     let after = read();
     drop(spinners);
     (after[1] - before[1]) as f64 / (after[0] - before[0]) as f64
-}
-
-/// The clock of a process's processor time, as `clock_getcpuclockid(3)` makes it.
-fn processor_clock(pid: i32) -> i32 {
-    !pid << 3 | 2
 }
 
 /// Spinners of nice 0 and `nice`, whose weight is `weight`, get one processor's time by their weights, to 2 %.

@@ -1,0 +1,122 @@
+//! What each CPU shows the others of its run queue, for decisions where tasks run.
+//!
+//! A view may be old by the time it is read: each CPU writes its own, at its ticks and where it turns to or from what is urgent.
+//! So a decision by views is a wish, and who has the task decides again by what it knows exactly.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use executor::CpuShared;
+use sched::pelt::SCALE;
+use sched::smp::{CpuView, Urgency};
+
+use super::place;
+use crate::arch::percpu::{self, MAX_CPUS};
+use crate::arch::smp;
+
+/// One CPU's, on a cache line of its own.
+#[repr(align(64))]
+struct Shown {
+    load: AtomicU64,
+    capacity: AtomicU64,
+    progress: AtomicU64,
+    /// As [`Urgency::to_bits`] has it.
+    running: AtomicU64,
+    waiting: AtomicU64,
+}
+
+static SHOWN: [Shown; MAX_CPUS] = [const {
+    Shown {
+        load: AtomicU64::new(0),
+        capacity: AtomicU64::new(SCALE),
+        progress: AtomicU64::new(0),
+        running: AtomicU64::new(0),
+        waiting: AtomicU64::new(0),
+    }
+}; MAX_CPUS];
+
+/// Views of all CPUs, by number.
+pub(super) struct Views([CpuView; MAX_CPUS], usize);
+
+impl Views {
+    /// Takes them all.
+    ///
+    /// # Context
+    /// Any.
+    pub(super) fn take() -> Self {
+        let count = smp::cpu_count() as usize;
+        let view = |cpu: usize| {
+            if cpu < count {
+                of(cpu as u32)
+            } else {
+                CpuView::default()
+            }
+        };
+        Self(core::array::from_fn(view), count)
+    }
+
+    /// Corrects what CPU `cpu` runs.
+    pub(super) fn set_running(&mut self, cpu: u32, running: Urgency) {
+        self.0[cpu as usize].running = running;
+    }
+
+    /// The farthest that any has come.
+    pub(super) fn first(&self) -> u64 {
+        self.iter().map(|view| view.progress).max().unwrap_or(0)
+    }
+}
+
+impl core::ops::Deref for Views {
+    type Target = [CpuView];
+
+    fn deref(&self) -> &[CpuView] {
+        &self.0[..self.1]
+    }
+}
+
+/// What CPU `cpu` shows.
+///
+/// # Context
+/// Any.
+pub(super) fn of(cpu: u32) -> CpuView {
+    let (Some(shown), Some(area)) = (SHOWN.get(cpu as usize), percpu::of(cpu)) else {
+        return CpuView::default();
+    };
+    let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
+    let waiting = CpuShared::of(cpu).map_or(0, CpuShared::waiting);
+    CpuView {
+        active: place::isolated() & 1 << cpu == 0,
+        runnable: waiting + u32::from(!area.idle.load(Ordering::Relaxed)),
+        load: read(&shown.load),
+        capacity: read(&shown.capacity).max(1),
+        progress: read(&shown.progress),
+        running: Urgency::from_bits(read(&shown.running)),
+        waiting: Urgency::from_bits(read(&shown.waiting)),
+    }
+}
+
+/// Shows the load of CPU `cpu`, and how far that has come. Only that CPU calls it.
+pub(super) fn show_load(cpu: u32, load: u64, capacity: u64, progress: u64) {
+    let shown = &SHOWN[cpu as usize];
+    shown.load.store(load, Ordering::Relaxed);
+    shown.capacity.store(capacity, Ordering::Relaxed);
+    shown.progress.store(progress, Ordering::Relaxed);
+}
+
+/// Notes that a task that weighs `load` is on its way to CPU `cpu`, until that shows its load again.
+pub(super) fn announce(cpu: u32, load: u64) {
+    SHOWN[cpu as usize].load.fetch_add(load, Ordering::Relaxed);
+}
+
+/// Shows what CPU `cpu` runs, and what waits there. Only that CPU calls it.
+pub(super) fn show_urgency(cpu: u32, running: Urgency, waiting: Urgency) {
+    let shown = &SHOWN[cpu as usize];
+    shown.running.store(running.to_bits(), Ordering::Relaxed);
+    shown.waiting.store(waiting.to_bits(), Ordering::Relaxed);
+}
+
+/// Notes that something of this urgency is on its way to CPU `cpu`, until that shows what it runs.
+pub(super) fn announce_urgency(cpu: u32, urgency: Urgency) {
+    SHOWN[cpu as usize]
+        .running
+        .store(urgency.to_bits(), Ordering::Relaxed);
+}
