@@ -349,6 +349,22 @@ impl Termios {
         new
     }
 
+    /// These settings but for what `locked` keeps as it was in `old`: a `struct termios` whose set flag bits, and whose line
+    /// discipline and characters other than zero, mean "not to be changed" (`TIOCSLCKTRMIOS`).
+    #[must_use]
+    pub fn keeping(&self, old: &Self, locked: &[u8; TERMIOS_LEN]) -> Self {
+        let (was, mut raw) = (old.to_termios2(), self.to_termios2());
+        for (at, (&lock, (new, &was))) in locked.iter().zip(raw.iter_mut().zip(&was)).enumerate() {
+            let lock = if at < FLAGS_LEN || lock == 0 {
+                lock
+            } else {
+                !0
+            };
+            *new = *new & !lock | was & lock;
+        }
+        self.with_termios2(&raw)
+    }
+
     fn with_common(&self, raw: &[u8; TERMIOS_LEN]) -> Self {
         let mut new = *self;
         new.iflag = InputFlags::from_bits_retain(word(raw, 0));
@@ -367,6 +383,8 @@ impl Termios {
     }
 }
 
+/// How many bytes of `struct termios` are flags: what follows are the line discipline and characters.
+const FLAGS_LEN: usize = 16;
 /// Length of `struct termio`.
 pub const TERMIO_LEN: usize = 18;
 /// Length of `struct termios` as the kernel has it (C libraries have a longer one of their own).
@@ -462,6 +480,23 @@ mod tests {
             t.set_line_options(nonsense);
             assert_eq!(t, before, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn what_is_locked_is_kept() {
+        let (old, new) = (Termios::serial(), Termios::pty());
+        assert_eq!(new.keeping(&old, &[0; TERMIOS_LEN]), new);
+        assert_eq!(new.keeping(&old, &[0xff; TERMIOS_LEN]), old);
+        let mut changed = old;
+        changed.lflag.toggle(LocalFlags::ECHO | LocalFlags::ISIG);
+        changed.cc[Cc::Intr as usize] = 1;
+        changed.cc[Cc::Quit as usize] = 2;
+        let mut locked = [0; TERMIOS_LEN];
+        locked[12..16].copy_from_slice(&LocalFlags::ECHO.bits().to_ne_bytes());
+        locked[17 + Cc::Intr as usize] = 4;
+        let got = changed.keeping(&old, &locked);
+        assert_eq!(got.lflag, old.lflag ^ LocalFlags::ISIG);
+        assert_eq!((got.cc(Cc::Intr), got.cc(Cc::Quit)), (3, 2));
     }
 
     #[test]

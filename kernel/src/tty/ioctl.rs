@@ -56,6 +56,8 @@ const TCSETSF2: u32 = 0x402c_542d;
 const TIOCGDEV: u32 = 0x8004_5432;
 const TIOCVHANGUP: u32 = 0x5437;
 const TIOCGEXCL: u32 = 0x8004_5440;
+const TIOCGLCKTRMIOS: u32 = 0x5456;
+const TIOCSLCKTRMIOS: u32 = 0x5457;
 
 /// How long a break of `TCSBRK` lasts, in milliseconds.
 const BREAK_MS: u64 = 250;
@@ -88,6 +90,12 @@ impl Request<'_> {
             TCGETS | TCGETA | TCGETS2 => self.get_settings(),
             TCSETS | TCSETSW | TCSETSF | TCSETA | TCSETAW | TCSETAF | TCSETS2 | TCSETSW2
             | TCSETSF2 => self.set_settings(),
+            TIOCGLCKTRMIOS => self.mem.write(self.arg, &self.tty.locked()).map(|()| 0),
+            TIOCSLCKTRMIOS => {
+                self.privileged()?;
+                self.tty.state.lock().locked = self.get()?;
+                Ok(0)
+            }
             TCSBRK | TCSBRKP | TIOCSBRK | TIOCCBRK => self.send_break(),
             TCXONC => self.flow(),
             TCFLSH => self.flush(),
@@ -143,13 +151,21 @@ impl Request<'_> {
             },
             TIOCGDEV => self.put_int(self.tty.device() as i32),
             TIOCVHANGUP => {
-                if !self.thread.cred().capable(Cap::SysAdmin) {
-                    return Err(Errno::EPERM);
-                }
+                self.privileged()?;
                 self.tty.hang_up();
                 Ok(0)
             }
             _ => modem::request(self),
+        }
+    }
+
+    /// # Errors
+    /// `EPERM` unless the caller administers the system.
+    fn privileged(&self) -> Result<()> {
+        if self.thread.cred().capable(Cap::SysAdmin) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
         }
     }
 

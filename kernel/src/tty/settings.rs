@@ -1,6 +1,7 @@
 //! Changing the settings of a terminal.
 
 use drivers::tty::Termios;
+use drivers::tty::termios::TERMIOS_LEN;
 use fs::{Errno, Result};
 
 use super::Tty;
@@ -34,13 +35,20 @@ impl Tty {
         Ok(())
     }
 
-    /// Puts `new` in force at once.
+    /// Puts `new` in force at once, but for what is locked.
     pub fn set_termios(&self, new: Termios) {
-        let old = self.with_ldisc(|ldisc, port| {
+        let locked = self.locked();
+        let (old, new) = self.with_ldisc(|ldisc, port| {
             let old = *ldisc.termios();
-            (old, ldisc.set_termios(new, port))
+            let new = new.keeping(&old, &locked);
+            ((old, new), ldisc.set_termios(new, port))
         });
         self.driver.configure(&old, &new);
+    }
+
+    /// What of the settings nobody may change, as `struct termios`.
+    pub fn locked(&self) -> [u8; TERMIOS_LEN] {
+        self.state.lock().locked
     }
 
     /// Drops what was received and not read.

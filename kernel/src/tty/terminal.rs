@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use drivers::tty::ldisc::Port;
 use drivers::tty::read::{ReadOutcome, ReadTimeout};
 use drivers::tty::receive::Received;
+use drivers::tty::termios::TERMIOS_LEN;
 use drivers::tty::{ByteRing, Effects, LineDiscipline, Termios};
 use executor::sync::{SpinLock, WaitQueue};
 use executor::time::Instant;
@@ -41,6 +42,8 @@ pub struct State {
     pub urgent: Option<u8>,
     /// Bytes were handed to the device and are not all sent.
     pub sending: bool,
+    /// What of the settings nobody may change (`TIOCSLCKTRMIOS`).
+    pub locked: [u8; TERMIOS_LEN],
     /// The window size.
     pub window: WindowSize,
     /// `TIOCEXCL`.
@@ -111,6 +114,7 @@ impl Tty {
                 backlog: ByteRing::try_new(BACKLOG_SIZE)?,
                 urgent: None,
                 sending: false,
+                locked: [0; TERMIOS_LEN],
                 window: [0; 4],
                 exclusive: false,
                 opens: 0,
@@ -383,6 +387,7 @@ impl Tty {
             }
             state.backlog.clear();
             state.exclusive = false;
+            state.locked = [0; TERMIOS_LEN];
             state.window = [0; 4];
             state.urgent = None;
             state.break_until = None;

@@ -15,7 +15,11 @@ cases![
     stopped_output_waits,
     switching_modes_keeps_input,
     queue_sizes,
+    locked_settings_stay,
 ];
+
+const TIOCGLCKTRMIOS: libc::Ioctl = 0x5456;
+const TIOCSLCKTRMIOS: libc::Ioctl = 0x5457;
 
 fn waiting(fd: i32) -> bool {
     poll_one(fd, libc::POLLIN, 50) != 0
@@ -141,8 +145,14 @@ fn stopped_output_waits() {
     put(master, b"\x13");
     let flags = file_flags(slave);
     ok(fcntl(slave, libc::F_SETFL, flags | libc::O_NONBLOCK));
-    fails(write(slave, b"x"), libc::EAGAIN);
+    // The character is taken in by and by; what was written until then, arrives.
+    while write(slave, b"x") != Err(libc::EAGAIN) {
+        sleep_ms(1);
+    }
     ok(fcntl(slave, libc::F_SETFL, flags));
+    while waiting(master) {
+        assert!(get(master, 100).iter().all(|byte| *byte == b'x'));
+    }
     let pid = child(|| {
         put(slave, b"late");
         0
@@ -186,4 +196,30 @@ fn queue_sizes() {
     soon(|| queued(master, libc::FIONREAD) == 5);
     ok(tcflush(slave, libc::TCIFLUSH));
     assert_eq!(queued(slave, libc::FIONREAD), 0);
+}
+
+fn locked_settings_stay() {
+    let (_master, slave) = pair();
+    // The kernel's structure: four words of flags, the line discipline, 19 characters.
+    let mut locked = [0_u32; 9];
+    ok(ioctl_at(slave, TIOCGLCKTRMIOS, &mut locked));
+    assert_eq!(locked, [0; 9]);
+    locked[3] = libc::ECHO;
+    ok(ioctl_at(slave, TIOCSLCKTRMIOS, &mut locked));
+    let before = ok(tcgetattr(slave));
+    change(slave, |now| now.c_lflag &= !(libc::ECHO | libc::ICANON));
+    let after = ok(tcgetattr(slave));
+    assert_eq!(after.c_lflag, before.c_lflag & !libc::ICANON);
+    in_child(|| {
+        become_user();
+        ok(ioctl_at(slave, TIOCGLCKTRMIOS, &mut locked));
+        assert_eq!(locked[3], libc::ECHO);
+        fails(
+            ioctl_at(slave, TIOCSLCKTRMIOS, &mut [0_u32; 9]),
+            libc::EPERM,
+        );
+    });
+    ok(ioctl_at(slave, TIOCSLCKTRMIOS, &mut [0_u32; 9]));
+    quiet(slave);
+    assert_eq!(ok(tcgetattr(slave)).c_lflag & libc::ECHO, 0);
 }
