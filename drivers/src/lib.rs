@@ -34,6 +34,7 @@ pub mod book {
 pub mod device;
 pub mod dma;
 pub mod edu;
+pub mod hotplug;
 pub mod i8042;
 pub mod input;
 pub mod interrupt;

@@ -68,12 +68,17 @@ fn boot(machine: &Machine, options: &[&str]) -> Result<Booted> {
 
 /// A machine with this many CPUs at its shell's first prompt, with QEMU's monitor on the same terminal.
 fn start(cpus: u32, change: impl FnOnce(&mut Machine)) -> Result<Booted> {
+    start_with(cpus, &[], change)
+}
+
+/// The same with more of QEMU's options.
+fn start_with(cpus: u32, options: &[&str], change: impl FnOnce(&mut Machine)) -> Result<Booted> {
     let mut machine = Machine {
         smp: cpus,
         ..Machine::default()
     };
     change(&mut machine);
-    let options = [
+    let terminal = [
         "-chardev",
         "stdio,mux=on,signal=off,id=console",
         "-serial",
@@ -81,7 +86,7 @@ fn start(cpus: u32, change: impl FnOnce(&mut Machine)) -> Result<Booted> {
         "-mon",
         "console",
     ];
-    let mut session = boot(&machine, &options)?;
+    let mut session = boot(&machine, &[&terminal, options].concat())?;
     session.expect(PROMPT, SOON)?;
     Ok(session)
 }
@@ -264,4 +269,76 @@ fn a_virtio_console_is_a_terminal_on_one_cpu() -> Result<()> {
 #[test]
 fn a_virtio_console_is_a_terminal_on_four_cpus() -> Result<()> {
     console(4, "q35")
+}
+
+/// Cards in a slot of PCI Express: put in, worked, taken out in the midst of work, and put in again.
+fn hotplug(cpus: u32) -> Result<()> {
+    const FUNCTION: &str = "/sys/bus/pci/devices/0000:01:00.0";
+    let options = [
+        // The slot's own way, not that of ACPI.
+        "-global",
+        "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+        "-blockdev",
+        "null-co,node-name=nothing,size=16777216,read-zeroes=on",
+    ];
+    let mut session = start_with(cpus, &options, |machine| {
+        machine.device = vec!["pcie-root-port,id=socket,chassis=1".into()];
+    })?;
+    let come = |node: &str| format!("until [ -e {node} ]; do usleep 10000; done; echo ca''me");
+    let gone = |path: &str| format!("while [ -e {path} ]; do usleep 10000; done; echo go''ne");
+    line(&mut session, "dmesg -n 1", "")?;
+    monitor(&mut session, &["device_add edu,id=card,bus=socket"])?;
+    line(&mut session, &come("/dev/edu0"), "came")?;
+    line(
+        &mut session,
+        "exec 3<>/dev/edu0; echo 10 >&3; head -n 1 <&3",
+        "3628800",
+    )?;
+    line(
+        &mut session,
+        &format!("readlink {FUNCTION}"),
+        "/devices/pci0000:00/0000:00:01.0/0000:01:00.0",
+    )?;
+    monitor(&mut session, &["device_del card"])?;
+    line(&mut session, &gone(FUNCTION), "gone")?;
+    line(&mut session, "ls /dev/edu0", "No such file")?;
+    line(&mut session, "dd <&3", "No such device")?;
+    let plug = "device_add virtio-blk-pci,drive=nothing,id=card,bus=socket";
+    monitor(&mut session, &[plug])?;
+    line(&mut session, &come("/dev/vda"), "came")?;
+    line(&mut session, "cat /sys/block/vda/size", "32768")?;
+    // Somebody who reads as fast as he can, past any cache, until that fails.
+    line(
+        &mut session,
+        "while dd if=/dev/vda of=/dev/null bs=64k iflag=direct; do :; done 2> /dev/null &",
+        "",
+    )?;
+    monitor(&mut session, &["device_del card"])?;
+    line(&mut session, &gone(FUNCTION), "gone")?;
+    line(
+        &mut session,
+        "wait; ls /dev/vda /sys/block/vda",
+        "No such file",
+    )?;
+    monitor(&mut session, &[plug])?;
+    line(&mut session, &come("/dev/vda"), "came")?;
+    line(
+        &mut session,
+        "dd if=/dev/vda bs=4k count=1 2> /dev/null | wc -c",
+        "4096",
+    )?;
+    session.send("poweroff\r")?;
+    let status = session.wait(SOON)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn cards_come_and_go_on_one_cpu() -> Result<()> {
+    hotplug(1)
+}
+
+#[test]
+fn cards_come_and_go_on_four_cpus() -> Result<()> {
+    hotplug(4)
 }

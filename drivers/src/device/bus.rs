@@ -104,6 +104,11 @@ impl<D: Describe> Device<D> {
         }
     }
 
+    /// Its bus, unless that is gone.
+    pub fn bus(&self) -> Option<Arc<Bus<D>>> {
+        self.bus.upgrade()
+    }
+
     /// Whether a driver has put it off.
     pub fn is_deferred(&self) -> bool {
         matches!(&*self.state.lock(), State::Deferred)

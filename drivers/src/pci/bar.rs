@@ -36,6 +36,34 @@ const PORT_MASK: u32 = !0b11;
 const MEMORY_MASK: u32 = !0b1111;
 
 impl Bar {
+    /// Tells the function where the block is: [`Bar::address`].
+    pub(super) fn write(&self, config: &Config) {
+        let at = self.register();
+        config.write(at, self.address as u32);
+        if self.is_wide() {
+            config.write(at + 4, (self.address >> 32) as u32);
+        }
+    }
+
+    /// Whether the function has the block where [`Bar::address`] says.
+    pub(super) fn is_written(&self, config: &Config) -> bool {
+        let at = self.register();
+        let mask = match self.kind {
+            BarKind::Port => PORT_MASK,
+            BarKind::Memory { .. } => MEMORY_MASK,
+        };
+        config.read::<u32>(at) & mask == self.address as u32
+            && (!self.is_wide() || config.read::<u32>(at + 4) == (self.address >> 32) as u32)
+    }
+
+    fn register(&self) -> u16 {
+        offset::BAR0 + 4 * u16::from(self.index)
+    }
+
+    fn is_wide(&self) -> bool {
+        matches!(self.kind, BarKind::Memory { wide: true, .. })
+    }
+
     /// The `IORESOURCE_*` flags that sysfs shows.
     pub fn resource_flags(&self) -> u32 {
         match self.kind {
@@ -62,13 +90,7 @@ pub(super) fn size_all(config: &Config, count: u8) -> [Option<Bar>; 6] {
     let mut index = 0;
     while index < count {
         let found = size(config, index, index + 1 < count);
-        let wide = matches!(
-            found,
-            Some(Bar {
-                kind: BarKind::Memory { wide: true, .. },
-                ..
-            })
-        );
+        let wide = found.is_some_and(|bar| bar.is_wide());
         bars[usize::from(index)] = found;
         index += if wide { 2 } else { 1 };
     }

@@ -18,7 +18,16 @@ pub mod offset {
     pub const HEADER_TYPE: u16 = 0x0e;
     pub const BAR0: u16 = 0x10;
     pub const SECONDARY_BUS: u16 = 0x19;
+    pub const SUBORDINATE_BUS: u16 = 0x1a;
+    pub const PORT_BASE: u16 = 0x1c;
+    pub const PORT_LIMIT: u16 = 0x1d;
+    pub const MEMORY_BASE: u16 = 0x20;
+    pub const MEMORY_LIMIT: u16 = 0x22;
+    pub const PREFETCHABLE_BASE: u16 = 0x24;
+    pub const PREFETCHABLE_LIMIT: u16 = 0x26;
+    pub const PREFETCHABLE_BASE_HIGH: u16 = 0x28;
     pub const SUBSYSTEM_VENDOR: u16 = 0x2c;
+    pub const PREFETCHABLE_LIMIT_HIGH: u16 = 0x2c;
     pub const SUBSYSTEM: u16 = 0x2e;
     pub const CAPABILITIES: u16 = 0x34;
     pub const INTERRUPT_LINE: u16 = 0x3c;
@@ -75,6 +84,11 @@ impl Config {
     /// Whose it is.
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    /// That of all functions of its machine.
+    pub(super) fn space(&self) -> &Arc<dyn ConfigSpace> {
+        &self.space
     }
 
     /// How many bytes it has.

@@ -10,7 +10,9 @@ use bitflags::bitflags;
 
 use super::bar::size_all;
 use super::host::PinInterrupt;
-use super::{Address, Bar, Capabilities, Config, ConfigSpace, Host, capability_id, msi, offset};
+use super::{
+    Address, Bar, Capabilities, Config, ConfigSpace, Host, capability_id, msi, offset, swizzle,
+};
 use crate::device::{Describe, DriverError};
 use crate::dma::Dma;
 use crate::interrupt::Interrupt;
@@ -62,11 +64,13 @@ pub struct Function {
     bars: [Option<Bar>; 6],
     /// Where its interrupt pin arrives, if it has one.
     pin: Option<PinInterrupt>,
+    /// The bridges that it is reached through, the one on the root bus first.
+    bridges: Vec<Address>,
     host: Arc<dyn Host>,
 }
 
 impl Function {
-    /// Looks at the function at `address`, if one answers. `route` says where pin `n` (from 0) of it arrives on the root bus.
+    /// Looks at the function at `address`, if one answers, which is reached through `bridges`, the one on the root bus first.
     ///
     /// # Context
     /// Task, before the function is in use.
@@ -74,7 +78,7 @@ impl Function {
         space: &Arc<dyn ConfigSpace>,
         address: Address,
         host: &Arc<dyn Host>,
-        route: impl FnOnce(u8) -> (Address, u8),
+        bridges: &[Address],
     ) -> Option<Self> {
         let config = Config::new(space.clone(), address);
         if !config.is_present() {
@@ -111,7 +115,7 @@ impl Function {
         config.write(offset::COMMAND, before);
         let pin = match config.read::<u8>(offset::INTERRUPT_PIN) {
             pin @ 1..=4 => {
-                let (root, pin) = route(pin - 1);
+                let (root, pin) = route(address, bridges, pin - 1);
                 Some(PinInterrupt {
                     root,
                     pin,
@@ -126,6 +130,7 @@ impl Function {
             header,
             bars,
             pin,
+            bridges: bridges.to_vec(),
             host: host.clone(),
         })
     }
@@ -158,6 +163,42 @@ impl Function {
     /// Where its interrupt pin arrives, if it has one.
     pub fn pin(&self) -> Option<PinInterrupt> {
         self.pin
+    }
+
+    /// The bridges that it is reached through, the one on the root bus first.
+    pub fn bridges(&self) -> &[Address] {
+        &self.bridges
+    }
+
+    /// The machine around it.
+    pub(super) fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// Gives block `index` of its registers its place. Nobody has mapped it yet.
+    pub(super) fn place(&mut self, index: usize, address: u64) {
+        if let Some(bar) = &mut self.bars[index] {
+            bar.address = address;
+            bar.write(&self.config);
+        }
+    }
+
+    /// Whether what answers there now is still this function, with its registers where they were.
+    ///
+    /// # Context
+    /// Task.
+    pub fn is_untouched(&self) -> bool {
+        let id = &self.identity;
+        let vendor: u16 = self.config.read(offset::VENDOR);
+        let device: u16 = self.config.read(offset::DEVICE);
+        let placed = |bar: &Bar| bar.is_written(&self.config);
+        (vendor, device) == (id.vendor, id.device) && self.bars.iter().flatten().all(placed)
+    }
+
+    /// Has a bridge pass on what is meant for the functions behind it, and what they read and write.
+    pub(super) fn open_bridge(&self) {
+        let all = Command::PORTS | Command::MEMORY | Command::BUS_MASTER;
+        self.change_command(all, true);
     }
 
     /// The bus behind it, if it is a bridge to one.
@@ -338,6 +379,16 @@ fn resources(bars: &[Option<Bar>; 6]) -> String {
     };
     let lines: Vec<_> = bars.iter().chain([&None; 7]).map(line).collect();
     lines.join("\n")
+}
+
+/// Where pin `pin` of the function at `from` arrives on the root bus.
+fn route(from: Address, bridges: &[Address], pin: u8) -> (Address, u8) {
+    bridges
+        .iter()
+        .rev()
+        .fold((from, pin), |(below, pin), bridge| {
+            (*bridge, swizzle(below.device, pin))
+        })
 }
 
 impl fmt::Debug for Function {

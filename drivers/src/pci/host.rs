@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::{Address, Bar};
+use super::{Address, Bar, PciDevice};
 use crate::dma::DmaMemory;
 use crate::interrupt::Interrupt;
 use crate::io::Io;
@@ -50,6 +50,14 @@ pub trait Host: Send + Sync + 'static {
         slot: Arc<dyn MessageSlot>,
         name: &'static str,
     ) -> Option<Interrupt>;
+
+    /// A function was put on its bus: the machine shows what only functions have.
+    ///
+    /// # Context
+    /// Task.
+    fn added(&self, device: &Arc<PciDevice>) {
+        let _ = device;
+    }
 
     /// The interrupt of a pin, which may be shared with others.
     ///

@@ -21,6 +21,8 @@ mod routing;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod window;
 
 pub use address::Address;
 pub use bar::{Bar, BarKind};
@@ -29,7 +31,10 @@ pub use config::{Config, ConfigSpace, EXPRESS_LEN, LEGACY_LEN, offset};
 pub use function::{Command, Function, Identity};
 pub use host::{Host, Message, MessageSlot, PinInterrupt};
 pub use routing::{Router, swizzle};
-pub use scan::scan;
+pub use scan::{scan, scan_behind};
+pub use tree::{add, remove};
+pub(crate) use tree::{behind, remove_behind};
+pub use window::{Window, place};
 
 /// The bus that functions are on.
 pub type PciBus = crate::device::Bus<Function>;

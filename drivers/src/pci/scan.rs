@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Address, ConfigSpace, Function, Host, swizzle};
+use super::{Address, ConfigSpace, Function, Host, offset};
 
 /// Bridges behind bridges that are followed.
 const MAX_DEPTH: usize = 16;
@@ -30,6 +30,34 @@ pub fn scan(
     scan.found
 }
 
+/// Finds the functions behind `bridge`, whose bus was empty so far. A bridge among them that has no number for its bus yet is
+/// found, but not what is behind it.
+///
+/// # Context
+/// Task.
+pub fn scan_behind(bridge: &Function) -> Vec<Function> {
+    let config = bridge.config();
+    let (first, last): (u8, u8) = (
+        config.read(offset::SECONDARY_BUS),
+        config.read(offset::SUBORDINATE_BUS),
+    );
+    let mut seen = [true; 256];
+    for bus in first.max(1)..=last {
+        seen[usize::from(bus)] = false;
+    }
+    let mut scan = Scan {
+        space: config.space(),
+        host: bridge.host(),
+        segment: bridge.address().segment,
+        seen,
+        found: Vec::new(),
+    };
+    let mut bridges = bridge.bridges().to_vec();
+    bridges.push(bridge.address());
+    scan.bus(first, &mut bridges);
+    scan.found
+}
+
 struct Scan<'a> {
     space: &'a Arc<dyn ConfigSpace>,
     host: &'a Arc<dyn Host>,
@@ -52,8 +80,8 @@ impl Scan<'_> {
                     segment: self.segment,
                     ..Address::new(bus, device, number)
                 };
-                let route = |pin| route(address, bridges, pin);
-                let Some(function) = Function::probe(self.space, address, self.host, route) else {
+                let Some(function) = Function::probe(self.space, address, self.host, bridges)
+                else {
                     if number == 0 {
                         break;
                     }
@@ -61,6 +89,9 @@ impl Scan<'_> {
                 };
                 let only = number == 0 && !function.is_multifunction();
                 let behind = function.secondary_bus();
+                if behind.is_some() {
+                    function.open_bridge();
+                }
                 self.found.push(function);
                 if let Some(behind) = behind {
                     bridges.push(address);
@@ -73,14 +104,4 @@ impl Scan<'_> {
             }
         }
     }
-}
-
-/// Where pin `pin` of the function at `from` arrives on the root bus.
-fn route(from: Address, bridges: &[Address], pin: u8) -> (Address, u8) {
-    bridges
-        .iter()
-        .rev()
-        .fold((from, pin), |(below, pin), bridge| {
-            (*bridge, swizzle(below.device, pin))
-        })
 }

@@ -8,10 +8,12 @@ mod edu;
 mod line;
 mod memory;
 mod pci;
+mod slot;
 mod virtio;
 
 pub use edu::{EduFaults, SimulatedEdu};
 pub use line::{LineFaults, SimulatedLine};
 pub use memory::{Fault, Memory, SimulatedMemory};
 pub use pci::{Closures, Sender, SimulatedFunction, SimulatedPci};
+pub use slot::{SimulatedSlot, SlotFaults};
 pub use virtio::{Asked, SimulatedVirtio, VirtioFaults};

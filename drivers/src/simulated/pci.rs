@@ -3,7 +3,7 @@
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::vec::Vec;
 
 use executor::irq::IrqEvent;
@@ -31,7 +31,12 @@ pub struct SimulatedFunction {
     blocks: [Option<Block>; 6],
     /// Cleared when it is pulled out: nothing answers any more.
     present: Arc<AtomicBool>,
+    /// Takes a write to configuration space, if it is its: the answer.
+    model: OnceLock<ConfigModel>,
 }
+
+/// What is done when configuration space is written: the register and what is written to it.
+type ConfigModel = Box<dyn Fn(u16, u32) -> bool + Send + Sync>;
 
 impl SimulatedFunction {
     /// A function that is nothing but vendor and device number, class and one interrupt pin.
@@ -40,6 +45,7 @@ impl SimulatedFunction {
             config: Mutex::new(std::vec![0; 256]),
             blocks: Default::default(),
             present: Arc::new(AtomicBool::new(true)),
+            model: OnceLock::new(),
         };
         function.set(offset::VENDOR, &vendor.to_le_bytes());
         function.set(offset::DEVICE, &device.to_le_bytes());
@@ -52,6 +58,18 @@ impl SimulatedFunction {
     /// Puts bytes into configuration space.
     pub fn set(&self, offset: u16, bytes: &[u8]) {
         self.config.lock().unwrap()[usize::from(offset)..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// A register of configuration space of 16 bits.
+    pub fn get(&self, offset: u16) -> u16 {
+        let config = self.config.lock().unwrap();
+        let at = usize::from(offset);
+        u16::from_le_bytes([config[at], config[at + 1]])
+    }
+
+    /// From now on `model` sees what is written to configuration space, and answers whether it has dealt with it.
+    pub fn set_model(&self, model: impl Fn(u16, u32) -> bool + Send + Sync + 'static) {
+        let _ = self.model.set(Box::new(model));
     }
 
     /// Adds a capability: its identity, then its registers.
@@ -95,6 +113,9 @@ impl SimulatedFunction {
     }
 
     fn write(&self, at: u16, width: Width, value: u32) {
+        if self.model.get().is_some_and(|model| model(at, value)) {
+            return;
+        }
         let block = at
             .checked_sub(offset::BAR0)
             .map(|rest| usize::from(rest / 4));
@@ -172,6 +193,19 @@ impl SimulatedPci {
         function
     }
 
+    /// The function at an address.
+    pub fn function(&self, address: Address) -> Option<Arc<SimulatedFunction>> {
+        self.functions.lock().unwrap().get(&address).cloned()
+    }
+
+    /// Takes a function away.
+    pub fn unplug(&self, address: Address) {
+        let gone = self.functions.lock().unwrap().remove(&address);
+        if let Some(function) = gone {
+            function.pull();
+        }
+    }
+
     /// From now on there are no messages left, so that drivers get pins.
     pub fn refuse_messages(&self) {
         self.no_messages.store(true, Ordering::SeqCst);
@@ -224,8 +258,8 @@ impl ConfigSpace for SimulatedPci {
     }
 
     fn write(&self, address: Address, offset: u16, width: Width, value: u32) {
-        let functions = self.functions.lock().unwrap();
-        let function = functions.get(&address);
+        // Its model may look at other functions.
+        let function = self.function(address);
         if let Some(function) = function.filter(|f| f.present.load(Ordering::SeqCst)) {
             function.write(offset, width, value);
         }

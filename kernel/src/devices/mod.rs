@@ -102,6 +102,7 @@ pub async fn init() {
         &drivers::virtio::CONSOLE,
         &drivers::virtio::RNG,
         &drivers::edu::DRIVER,
+        &drivers::hotplug::DRIVER,
     ] {
         bus.add_driver(driver);
     }

@@ -13,8 +13,8 @@ use drivers::dma::DmaMemory;
 use drivers::interrupt::{Interrupt, Line};
 use drivers::io::{Io, Width};
 use drivers::pci::{
-    Address, Bar, BarKind, Config, ConfigSpace, Host, LEGACY_LEN, Message, MessageSlot, PciBus,
-    PciDevice, PinInterrupt, Router, capability_id, offset, scan,
+    self, Address, Bar, BarKind, Config, ConfigSpace, Host, LEGACY_LEN, Message, MessageSlot,
+    PciBus, PciDevice, PinInterrupt, Router, capability_id, offset, scan,
 };
 use executor::irq::IrqEvent;
 use executor::sync::SpinLockIrq;
@@ -184,6 +184,18 @@ impl Host for Machine {
         }
     }
 
+    fn added(&self, device: &Arc<PciDevice>) {
+        let id = device.identity();
+        log::info!(
+            "pci {}: [{:04x}:{:04x}] class {:#08x}",
+            device.name(),
+            id.vendor,
+            id.device,
+            id.class
+        );
+        show(device);
+    }
+
     fn pin(&self, pin: PinInterrupt, name: &'static str) -> Option<Interrupt> {
         super::line::request(line::pci(self.router.input(pin)?), name)
     }
@@ -255,20 +267,7 @@ fn find_in(bus: &PciBus, space: Arc<dyn ConfigSpace>, segment: u16, first_bus: u
     let functions = scan(&space, &host, segment, first_bus);
     let count = functions.len();
     sysfs::tree().dir("bus/pci/slots");
-    for function in functions {
-        let address = function.address();
-        let id = function.identity();
-        log::info!(
-            "pci {address}: [{:04x}:{:04x}] class {:#08x}",
-            id.vendor,
-            id.device,
-            id.class
-        );
-        let name = format!("{address}");
-        let path = format!("devices/pci{segment:04x}:{first_bus:02x}/{name}");
-        let device = bus.add_device(&name, &path, function);
-        show(&device);
-    }
+    pci::add(bus, functions);
     count
 }
 
@@ -300,7 +299,7 @@ fn show(device: &Arc<PciDevice>) {
         }
         let name = name.clone();
         executor::spawn("pci-remove", async move {
-            super::pci_bus().remove_device(&name).await;
+            pci::remove(super::pci_bus(), &name).await;
         })
         .detach();
         Ok(())
