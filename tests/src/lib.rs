@@ -22,6 +22,7 @@ pub mod qemu;
 pub mod session;
 pub mod setup;
 pub mod soak;
+pub mod stressors;
 pub mod symbols;
 pub mod terminal;
 

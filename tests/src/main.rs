@@ -65,6 +65,16 @@ enum Command {
         #[arg(last = true)]
         script: Vec<String>,
     },
+    /// Runs stressors of Debian's stress-ng, all of tests/stress-ng.list unless some are named
+    Stress {
+        #[command(flatten)]
+        machine: Machine,
+        /// Writes what they came to into the list
+        #[arg(long)]
+        record: bool,
+        /// Only these
+        names: Vec<String>,
+    },
     /// Makes random system calls, as root and as a user, while a watcher looks whether the system stays well
     Fuzz {
         #[command(flatten)]
@@ -121,6 +131,11 @@ fn run(cli: Cli) -> Result<u8> {
             with,
             script,
         }) => tests::debian::run(&machine, &with, &script),
+        Some(Command::Stress {
+            machine,
+            record,
+            names,
+        }) => tests::stressors::run(&machine, &names, record).map(|()| 0),
         Some(Command::Fuzz {
             machine,
             seconds,
