@@ -1,18 +1,18 @@
-//! Calls that look into other processes: their memory, and whether they share things.
+//! Calls that look into other processes: their memory, what is advised about it, and whether they share things.
 //!
-//! Source: process_vm_readv(2), kcmp(2).
+//! Source: process_vm_readv(2), process_madvise(2), kcmp(2).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use executor::cpu;
-use fs::{Errno, Result};
+use fs::{Cap, Errno, Result};
 
 use super::{Call, Plain, SysResult};
 use crate::mm::AddressSpace;
 use crate::process::access::{self, By};
-use crate::process::{Pid, Thread, table};
+use crate::process::{Pid, Thread, pidfd, table};
 use crate::random;
 use crate::usermem::{self, IOV_MAX, IoVec, RW_MAX};
 
@@ -21,6 +21,7 @@ pub const CALLS: &[(u16, Plain)] = &[
     (310, process_vm_readv),
     (311, process_vm_writev),
     (312, kcmp),
+    (440, process_madvise),
 ];
 
 /// Bytes that go through the kernel at a time.
@@ -139,6 +140,36 @@ fn process_vm_readv(call: &mut Call<'_>) -> SysResult {
 
 fn process_vm_writev(call: &mut Call<'_>) -> SysResult {
     process_vm(call, true)
+}
+
+/// Advises about ranges of the process of a descriptor, as `madvise(2)`; gives the bytes of those before the first failure.
+fn process_madvise(call: &mut Call<'_>) -> SysResult {
+    /// What does not change what the process finds there: `MADV_WILLNEED`, `MADV_COLD`, `MADV_PAGEOUT`.
+    const HARMLESS: [i32; 3] = [3, 20, 21];
+    if call.arg(4) as u32 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let ranges = parts(call.arg(1), call.arg(2))?;
+    let process = pidfd::process_of(&*call.thread.file(call.int(0))?)?;
+    let advice = call.int(3);
+    if !HARMLESS.contains(&advice) {
+        return Err(Errno::EINVAL.into());
+    }
+    let leader = process.leader().ok_or(Errno::ESRCH)?;
+    access::check(call.thread, &leader, By::FileIds).map_err(|_| Errno::EACCES)?;
+    let space = process.mm().ok_or(Errno::ESRCH)?;
+    if !call.thread.cred().capable(Cap::SysNice) {
+        return Err(Errno::EPERM.into());
+    }
+    let mut done = 0;
+    for range in &ranges {
+        match space.madvise(range.base, range.len, advice) {
+            Ok(()) => done += range.len,
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(done)
 }
 
 /// What kcmp(2) compares.

@@ -31,6 +31,8 @@ pub mod bits {
     pub const ANON: u64 = 1 << 10;
     /// Ours: there is a frame, but nobody may touch it now (`PROT_NONE`); the entry is not present.
     pub const HELD: u64 = 1 << 11;
+    /// Ours: the page was written before `clear_refs` forgot who was.
+    pub const WAS_DIRTY: u64 = 1 << 52;
     /// Instructions are not fetched.
     pub const NO_EXEC: u64 = 1 << 63;
     /// The frame's address.
@@ -85,6 +87,12 @@ impl Pte {
     #[inline]
     pub const fn pfn(self) -> Pfn {
         Pfn(((self.0 & ADDRESS) >> 12) as u32)
+    }
+
+    /// Whether the page was ever written by way of this entry.
+    #[inline]
+    pub const fn is_dirty(self) -> bool {
+        self.0 & (DIRTY | WAS_DIRTY) != 0
     }
 
     /// Whether the frame is counted by its descriptor.

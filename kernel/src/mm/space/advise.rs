@@ -134,7 +134,7 @@ impl AddressSpace {
                     .clone()
                     .filter(|_| !vma.flags.contains(VmFlags::LOCKED));
                 let object: Arc<MapObject> = object.ok_or(Errno::EINVAL)?;
-                if !vma.flags.contains(VmFlags::SHARED | VmFlags::WRITE) {
+                if !vma.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE) {
                     return Err(Errno::EACCES);
                 }
                 (

@@ -63,6 +63,10 @@ bitflags! {
         const FIXED_NOREPLACE = 0x10_0000;
         /// `MAP_UNINITIALIZED`, ignored
         const UNINITIALIZED = 0x400_0000;
+        /// Where the size of a large page is, as the logarithm to base 2.
+        const HUGE_SIZE = 0x3f << 26;
+        /// `LEGACY_MAP_MASK`: what `MAP_SHARED_VALIDATE` accepts of every file.
+        const LEGACY = 0x7c07_f973;
     }
 }
 

@@ -55,7 +55,8 @@ impl State {
             if !self.is_free(old, new - old + PAGE_SIZE as u64) {
                 return Err(Errno::ENOMEM);
             }
-            let flags = VmFlags::READ | VmFlags::WRITE | VmFlags::MAY | self.future;
+            let rights = VmFlags::READ | VmFlags::WRITE | VmFlags::MAY;
+            let flags = rights | VmFlags::SOFTDIRTY | self.future;
             self.check_locked(flags, new - old, false)?;
             let heap = Vma {
                 start: old,

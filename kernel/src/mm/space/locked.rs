@@ -40,10 +40,14 @@ impl AddressSpace {
     /// `mlock(2)` and `mlock2(2)`.
     ///
     /// # Errors
-    /// `EPERM` where nothing may be locked, `ENOMEM` beyond `RLIMIT_MEMLOCK` and for what is not mapped, `EAGAIN` where
-    /// memory has run out.
+    /// `EPERM` where nothing may be locked, `ENOMEM` beyond `RLIMIT_MEMLOCK` and for what is not mapped, `EINVAL` for what
+    /// is no range, `EAGAIN` where memory has run out.
     pub fn mlock(&self, addr: u64, len: u64, on_fault: bool) -> Result<()> {
-        let range = pages_of(addr, len)?;
+        // More than there is is more than anybody's limit, for those who have one.
+        let range = pages_of(addr, len).map_err(|error| match may_lock_all() {
+            true => error,
+            false => Errno::ENOMEM,
+        })?;
         {
             let mut state = self.state.lock();
             if state.memlock() == 0 {
@@ -142,7 +146,7 @@ fn pages_of(addr: u64, len: u64) -> Result<Range<u64>> {
     let end = addr
         .checked_add(len)
         .and_then(page_up)
-        .ok_or(Errno::ENOMEM)?;
+        .ok_or(Errno::EINVAL)?;
     if end > TASK_SIZE.max(start) && end > start {
         return Err(Errno::ENOMEM);
     }

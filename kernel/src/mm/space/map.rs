@@ -87,10 +87,13 @@ impl AddressSpace {
         }
         let len = page_up(request.len).ok_or(Errno::ENOMEM)?;
         let mut flags = request.flags;
+        if flags.contains(MapFlags::HUGETLB) {
+            return Err(refuse_large_pages(&request));
+        }
         if flags.contains(MapFlags::FIXED_NOREPLACE) {
             flags |= MapFlags::FIXED;
         }
-        let mut vm = VmFlags::of_prot(request.prot) | VmFlags::MAY;
+        let mut vm = VmFlags::of_prot(request.prot) | VmFlags::MAY | VmFlags::SOFTDIRTY;
         let object = match &request.backing {
             Backing::Anon => anonymous(flags, len, &mut vm)?,
             Backing::File(file) => Some(self::file(file, flags, request.prot, len, &mut vm)?),
@@ -189,6 +192,17 @@ pub(super) fn user_range(addr: u64, len: u64) -> Result<Range<u64>> {
     Ok(addr..addr + page_up(len).ok_or(Errno::EINVAL)?)
 }
 
+/// Why there are no large pages for a request: it is for a file that has none, or of a size that the CPU has not, or else
+/// the pool of the size is empty.
+fn refuse_large_pages(request: &MapRequest) -> Errno {
+    const SIZES: [u32; 3] = [0, 21, 30];
+    let size = (request.flags & MapFlags::HUGE_SIZE).bits() >> 26;
+    match request.backing {
+        Backing::Anon if SIZES.contains(&size) => Errno::ENOMEM,
+        _ => Errno::EINVAL,
+    }
+}
+
 /// Checks `MAP_ANONYMOUS` and makes the object that shared memory needs.
 fn anonymous(flags: MapFlags, len: u64, vm: &mut VmFlags) -> Result<Option<Arc<MapObject>>> {
     match flags & MapFlags::SHARED_VALIDATE {
@@ -228,7 +242,7 @@ fn file(
         .map_or((true, true), |file| (file.readable(), file.writable()));
     match flags & MapFlags::SHARED_VALIDATE {
         kind @ (MapFlags::SHARED | MapFlags::SHARED_VALIDATE) => {
-            if kind == MapFlags::SHARED_VALIDATE && flags.contains(MapFlags::SYNC) {
+            if kind == MapFlags::SHARED_VALIDATE && !MapFlags::LEGACY.contains(flags) {
                 return Err(Errno::EOPNOTSUPP);
             }
             if prot.contains(Prot::WRITE) && !writable {
@@ -281,7 +295,7 @@ impl State {
         }
         if addr != 0 {
             // A hint, at least the lowest address.
-            let hint = page_up(addr).unwrap_or(0).max(mmap_min_addr());
+            let hint = (addr & !(PAGE - 1)).max(mmap_min_addr());
             if hint <= TASK_SIZE - len && self.is_free(hint, len) {
                 return Ok(hint);
             }

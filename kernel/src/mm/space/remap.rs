@@ -238,6 +238,8 @@ impl State {
             start: to,
             end: to + new_len,
             pgoff: vma.index_of(addr),
+            // What is somewhere else now has changed.
+            flags: vma.flags | VmFlags::SOFTDIRTY,
             ..vma.clone()
         };
         let placed = self

@@ -5,9 +5,9 @@
 use super::AddressSpace;
 use super::state::State;
 use crate::mm::frame::frame;
-use crate::mm::pagetable::{Pte, bits};
+use crate::mm::pagetable::{Entry, Pte, bits};
 use crate::mm::phys::PAGE_SHIFT;
-use crate::mm::tlb::Gather;
+use crate::mm::tlb::{CpuSet, Gather};
 use crate::mm::vma::VmFlags;
 use core::ops::Range;
 
@@ -35,6 +35,8 @@ pub struct Survey {
     pub anonymous: u64,
     /// In locked mappings.
     pub locked: u64,
+    /// How often the page that is mapped most often is.
+    pub most_maps: u64,
 }
 
 impl Survey {
@@ -49,6 +51,7 @@ impl Survey {
         self.referenced += other.referenced;
         self.anonymous += other.anonymous;
         self.locked += other.locked;
+        self.most_maps = self.most_maps.max(other.most_maps);
     }
 
     /// [`Survey::proportional`] in whole KiB.
@@ -60,7 +63,7 @@ impl Survey {
         let maps = u64::from(frame(pte.pfn()).maps().max(1));
         self.resident += 1;
         self.proportional += (1 << SHARE_SHIFT) / maps;
-        *match (maps > 1, pte.has(bits::DIRTY)) {
+        *match (maps > 1, pte.is_dirty()) {
             (true, false) => &mut self.shared_clean,
             (true, true) => &mut self.shared_dirty,
             (false, false) => &mut self.private_clean,
@@ -69,6 +72,7 @@ impl Survey {
         self.referenced += u64::from(pte.has(bits::ACCESSED));
         self.anonymous += u64::from(pte.has(bits::ANON));
         self.locked += u64::from(locked);
+        self.most_maps = self.most_maps.max(maps);
     }
 }
 
@@ -81,6 +85,8 @@ pub struct PageState {
     pub of_object: bool,
     /// Nobody else maps it.
     pub exclusive: bool,
+    /// Written, or mapped, since `clear_refs` forgot.
+    pub soft_dirty: bool,
 }
 
 impl State {
@@ -127,18 +133,26 @@ impl AddressSpace {
         if start >= end {
             return;
         }
-        self.state
-            .lock()
-            .each_page(start..end, &mut |address, pte| {
-                let at = ((address - start) >> PAGE_SHIFT) as usize;
-                if let Some(page) = pages.get_mut(at) {
-                    *page = PageState {
-                        frame: Some(u64::from(pte.pfn().0)),
-                        of_object: !pte.has(bits::ANON),
-                        exclusive: frame(pte.pfn()).maps() == 1,
-                    };
-                }
+        let index = |address: u64| ((address - start) >> PAGE_SHIFT) as usize;
+        let mut state = self.state.lock();
+        for vma in state.vmas.overlapping(start..end) {
+            let part = index(vma.start.max(start))..index(vma.end.min(end));
+            let soft_dirty = vma.flags.contains(VmFlags::SOFTDIRTY);
+            pages[part].fill(PageState {
+                soft_dirty,
+                ..PageState::default()
             });
+        }
+        state.each_page(start..end, &mut |address, pte| {
+            if let Some(page) = pages.get_mut(index(address)) {
+                *page = PageState {
+                    frame: Some(u64::from(pte.pfn().0)),
+                    of_object: !pte.has(bits::ANON),
+                    exclusive: frame(pte.pfn()).maps() == 1,
+                    soft_dirty: page.soft_dirty || pte.has(bits::DIRTY),
+                };
+            }
+        });
     }
 
     /// Forgets the largest resident size there was.
@@ -153,19 +167,51 @@ impl AddressSpace {
     /// Task. Takes the lock of the space.
     pub fn forget_references(&self, anonymous: bool, others: bool) {
         let mut state = self.state.lock();
-        let mut gather = Gather::new(&self.cpus);
-        let visited = state
+        state.forget(&self.cpus, &mut |entry| {
+            let pte = entry.get();
+            let wanted = if pte.has(bits::ANON) {
+                anonymous
+            } else {
+                others
+            };
+            let forgets = wanted && pte.has(bits::ACCESSED);
+            if forgets {
+                entry.remove(bits::ACCESSED);
+            }
+            forgets
+        });
+    }
+
+    /// Forgets which pages were written, for [`PageState::soft_dirty`] only: the CPU notes the next write of each anew.
+    ///
+    /// # Context
+    /// Task. Takes the lock of the space.
+    pub fn forget_writes(&self) {
+        let mut state = self.state.lock();
+        state.vmas.update(0..super::USER_END, |vma| {
+            vma.flags -= VmFlags::SOFTDIRTY;
+        });
+        state.forget(&self.cpus, &mut |entry| {
+            let forgets = entry.get().has(bits::DIRTY);
+            if forgets {
+                // The CPU may set it again in between, which is a write to be told of.
+                entry.remove(bits::DIRTY);
+                entry.add(bits::WAS_DIRTY);
+            }
+            forgets
+        });
+    }
+}
+
+impl State {
+    /// Calls `f` with the entries of all pages; the CPUs forget those for which it says true.
+    fn forget(&mut self, cpus: &CpuSet, f: &mut dyn FnMut(&Entry) -> bool) {
+        let mut gather = Gather::new(cpus);
+        let visited = self
             .pages
             .visit(0, super::USER_END, &mut |first, entries, _| {
                 for (i, entry) in entries.iter().enumerate() {
-                    let pte = entry.get();
-                    let wanted = if pte.has(bits::ANON) {
-                        anonymous
-                    } else {
-                        others
-                    };
-                    if wanted && pte.is_counted() && pte.has(bits::ACCESSED) {
-                        entry.remove(bits::ACCESSED);
+                    if entry.get().is_counted() && f(entry) {
                         gather.page(first + ((i as u64) << PAGE_SHIFT));
                     }
                 }

@@ -58,6 +58,8 @@ bitflags! {
         const WIPEONFORK = 0x200_0000;
         /// `MADV_DONTDUMP`
         const DONTDUMP = 0x400_0000;
+        /// All its pages count as written since `clear_refs` forgot.
+        const SOFTDIRTY = 0x800_0000;
         /// `MADV_HUGEPAGE`
         const HUGEPAGE = 0x2000_0000;
         /// `MADV_NOHUGEPAGE`
@@ -70,7 +72,7 @@ bitflags! {
         /// The rights that `mprotect` may give.
         const MAY = 0x70;
         /// What does not keep neighbours from being one.
-        const MERGE_IGNORES = 0x8000_0000;
+        const MERGE_IGNORES = 0x8800_0000;
     }
 }
 

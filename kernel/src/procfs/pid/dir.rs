@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use fs::{Errno, Result};
 
-use super::{Subject, autogroup, fd, image, ino_of, limits, maps, oom, stat, status, task};
+use super::{Subject, autogroup, fd, image, ino_of, limits, maps, numa, oom, stat, status, task};
 use crate::procfs::net;
 use crate::pseudofs::{Directory, Entry, ListSink, Node, Out, Text, put};
 
@@ -44,6 +44,7 @@ const FILES: &[(&str, Kind)] = &[
     ("mountinfo", Kind::Text(0o444, image::mountinfo)),
     ("mounts", Kind::Text(0o444, image::mounts)),
     ("net", Kind::Other(network, 0o555)),
+    ("numa_maps", Kind::Private(0o444, numa::maps)),
     ("oom_adj", Kind::Other(oom::old_adjustment, 0o644)),
     ("oom_score", Kind::Text(0o444, oom::score)),
     ("oom_score_adj", Kind::Other(oom::adjustment, 0o644)),

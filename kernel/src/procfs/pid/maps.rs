@@ -21,19 +21,19 @@ const NAME_COLUMN: usize = 73;
 const CHUNK: u64 = 64 << 20;
 
 /// A mapping, kept while its line is written.
-struct Row {
-    start: u64,
-    end: u64,
-    prot: Prot,
-    flags: VmFlags,
-    shared: bool,
-    offset: u64,
-    file: Option<Arc<File>>,
-    name: Option<&'static str>,
+pub(super) struct Row {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) prot: Prot,
+    pub(super) flags: VmFlags,
+    pub(super) shared: bool,
+    pub(super) offset: u64,
+    pub(super) file: Option<Arc<File>>,
+    pub(super) name: Option<&'static str>,
 }
 
 /// The mappings of the subject: copied first, since the lines are written without the lock of the address space.
-fn rows(space: &AddressSpace) -> Vec<Row> {
+pub(super) fn rows(space: &AddressSpace) -> Vec<Row> {
     let mut rows = Vec::new();
     space.for_each_vma(0, &mut |vma| {
         rows.push(Row {
@@ -100,7 +100,7 @@ fn line(out: &mut Out, row: &Row) {
 }
 
 /// The path of the file as the reader sees it, or what the mapping is for.
-fn name(row: &Row) -> Option<Vec<u8>> {
+pub(super) fn name(row: &Row) -> Option<Vec<u8>> {
     let file = row.file.as_ref().and_then(|file| {
         let root = current().try_fs()?.lock().root.clone();
         file.path().display(&root).ok()
@@ -109,7 +109,7 @@ fn name(row: &Row) -> Option<Vec<u8>> {
 }
 
 /// Counts the resident pages of a mapping.
-fn survey(space: &AddressSpace, row: &Row) -> Survey {
+pub(super) fn survey(space: &AddressSpace, row: &Row) -> Survey {
     let mut all = Survey::default();
     let mut at = row.start;
     while at < row.end {
@@ -151,7 +151,7 @@ fn size(out: &mut Out, name: &str, kib: u64) {
 }
 
 /// The letters of `VmFlags:`.
-const FLAG_LETTERS: [(VmFlags, &str); 16] = [
+const FLAG_LETTERS: [(VmFlags, &str); 17] = [
     (VmFlags::READ, "rd"),
     (VmFlags::WRITE, "wr"),
     (VmFlags::EXEC, "ex"),
@@ -167,14 +167,16 @@ const FLAG_LETTERS: [(VmFlags, &str); 16] = [
     (VmFlags::RAND_READ, "rr"),
     (VmFlags::DONTCOPY, "dc"),
     (VmFlags::DONTEXPAND, "de"),
+    (VmFlags::LOCKONFAULT, "lf"),
     (VmFlags::ACCOUNT, "ac"),
 ];
 
 /// The rest of them, behind those.
-const LATER_LETTERS: [(VmFlags, &str); 5] = [
+const LATER_LETTERS: [(VmFlags, &str); 6] = [
     (VmFlags::NORESERVE, "nr"),
     (VmFlags::WIPEONFORK, "wf"),
     (VmFlags::DONTDUMP, "dd"),
+    (VmFlags::SOFTDIRTY, "sd"),
     (VmFlags::HUGEPAGE, "hg"),
     (VmFlags::NOHUGEPAGE, "nh"),
 ];
@@ -278,13 +280,15 @@ impl OpenPageMap {
         const PRESENT: u64 = 1 << 63;
         const OF_OBJECT: u64 = 1 << 61;
         const EXCLUSIVE: u64 = 1 << 56;
+        const SOFT_DIRTY: u64 = 1 << 55;
+        let written = if page.soft_dirty { SOFT_DIRTY } else { 0 };
         let Some(frame) = page.frame else {
-            return 0;
+            return written;
         };
         let shown = if self.frames { frame } else { 0 };
         let object = if page.of_object { OF_OBJECT } else { 0 };
         let exclusive = if page.exclusive { EXCLUSIVE } else { 0 };
-        PRESENT | object | exclusive | shown
+        PRESENT | object | exclusive | written | shown
     }
 }
 
@@ -350,7 +354,7 @@ impl Text for ClearRefs {
             b"1" => space.forget_references(true, true),
             b"2" => space.forget_references(true, false),
             b"3" => space.forget_references(false, true),
-            // 4 forgets which pages were written, which is not kept; 5 the largest resident size, which is.
+            b"4" => space.forget_writes(),
             b"5" => space.forget_peak(),
             _ => return Err(Errno::EINVAL),
         }

@@ -6,6 +6,7 @@ mod fd;
 mod image;
 mod limits;
 mod maps;
+mod numa;
 mod oom;
 mod stat;
 mod status;

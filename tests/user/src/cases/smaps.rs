@@ -13,6 +13,8 @@ cases![
     pagemap_tells_frames,
     pagemap_hides_frames,
     clear_refs_forgets,
+    writes_are_known_since_clear_refs,
+    nodes_of_pages,
 ];
 
 const PAGE: usize = 4096;
@@ -153,4 +155,75 @@ fn clear_refs_forgets() {
     assert!(figure(at, "Referenced:") <= 16);
     let error = fs::write("/proc/self/clear_refs", "9").expect_err("no such thing");
     assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+}
+
+/// Whether each page of a mapping was written since the last forgetting.
+fn written(at: usize, pages: usize) -> Vec<bool> {
+    const SOFT_DIRTY: u64 = 1 << 55;
+    let word = |page| word(at + page * PAGE) & SOFT_DIRTY != 0;
+    (0..pages).map(word).collect()
+}
+
+fn writes_are_known_since_clear_refs() {
+    let forget = || fs::write("/proc/self/clear_refs", "4").expect("clear_refs");
+    let at = mapping(4, 2);
+    // All of a new mapping counts as changed.
+    assert_eq!(written(at, 4), [true; 4]);
+    forget();
+    assert_eq!(written(at, 4), [false; 4]);
+    assert_eq!(peek(at), 1);
+    assert_eq!(peek(at + 2 * PAGE), 0);
+    assert_eq!(written(at, 4), [false; 4]);
+    poke(at + PAGE, 2);
+    poke(at + 3 * PAGE, 2);
+    assert_eq!(written(at, 4), [false, true, false, true]);
+    // A page that was written before is still dirty.
+    assert_eq!(figure(at, "Private_Dirty:"), 12);
+    in_child(|| {
+        poke(at, 3);
+        assert_eq!(written(at, 4), [true, true, false, true]);
+    });
+    forget();
+    poke(at, 4);
+    assert_eq!(written(at, 4), [true, false, false, false]);
+    let flags = [libc::MREMAP_MAYMOVE as usize, 0];
+    let to = call(
+        libc::SYS_mremap,
+        &[at, 4 * PAGE, 64 * PAGE, flags[0], flags[1]],
+    );
+    let to = to.expect("it may move");
+    assert!(written(to, 2)[1], "what was moved has changed");
+}
+
+fn nodes_of_pages() {
+    let at = mapping(16, 5);
+    let line_of = |at: usize| {
+        let text = fs::read_to_string("/proc/self/numa_maps").expect("numa_maps");
+        let start = format!("{at:x} default");
+        let line = text.lines().find(|line| line.starts_with(&start));
+        let words = line.expect("a line").split(' ');
+        // How many of the pages were used of late is Linux's to know.
+        let told = words.filter(|word| !word.starts_with("active="));
+        told.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        line_of(at),
+        format!("{at:x} default anon=5 dirty=5 N0=5 kernelpagesize_kB=4")
+    );
+    in_child(|| {
+        assert_eq!(
+            line_of(at),
+            format!("{at:x} default anon=5 dirty=5 mapmax=2 N0=5 kernelpagesize_kB=4")
+        );
+    });
+    assert_eq!(line_of(mapping(1, 0)).split(' ').count(), 2);
+    let fd = file("a file", &[1; 2 * PAGE]);
+    let prot = libc::PROT_READ;
+    let at = mmap(0, 2 * PAGE, prot, libc::MAP_PRIVATE, fd, 0).expect("a file can be mapped");
+    ignore((peek(at), peek(at + PAGE)));
+    let line = line_of(at);
+    assert!(line.contains("/a\\040file"), "{line}");
+    assert!(line.contains(" N0=2 "), "{line}");
+    let text = fs::read_to_string("/proc/self/numa_maps").expect("numa_maps");
+    assert!(text.lines().any(|line| line.contains(" stack")), "{text}");
 }
