@@ -57,6 +57,7 @@ pub mod sysfs;
 pub mod task;
 #[cfg(target_os = "none")]
 pub mod timekeeping;
+pub mod topology;
 #[cfg(target_os = "none")]
 pub mod tty;
 #[cfg(target_os = "none")]

@@ -12,6 +12,9 @@ pub struct Machine {
     /// Number of CPUs
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub smp: u32,
+    /// How the CPUs are arranged, as QEMU's -smp takes it, such as `sockets=1,cores=2,threads=2`
+    #[arg(long, value_name = "PARTS")]
+    pub topology: Option<String>,
     /// Memory, as QEMU's -m takes it
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory_size)]
     pub mem: String,
@@ -56,6 +59,7 @@ impl Default for Machine {
     fn default() -> Self {
         Self {
             smp: 2,
+            topology: None,
             mem: "512M".into(),
             append: String::new(),
             initrd: None,
@@ -107,7 +111,10 @@ impl Machine {
         ]);
         cmd.args(["-M", &self.machine, "-cpu", &self.cpu, "-m", &self.mem])
             .arg("-smp")
-            .arg(self.smp.to_string());
+            .arg(match &self.topology {
+                Some(parts) => format!("{},{parts}", self.smp),
+                None => self.smp.to_string(),
+            });
         if self.icount {
             cmd.args([
                 "-accel",

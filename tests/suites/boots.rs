@@ -90,6 +90,26 @@ const TIMER_SCRIPT: &str = "for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i; echo slep
     echo clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)\n\
     echo $(grep -E 'resolution|nohz_mode' /proc/timer_list | sort -u)\necho all is well\n";
 
+/// Where the CPUs sit.
+const TOPOLOGY_SCRIPT: &str = "cd /sys/devices/system/cpu\n\
+    for cpu in cpu?; do echo $cpu $(cd $cpu/topology; cat physical_package_id core_id thread_siblings_list \
+    core_siblings_list core_cpus); done\n\
+    awk -F: '/^(physical id|siblings|core id|cpu cores)/ { all = all $2 } END { print \"all\" all }' /proc/cpuinfo\n";
+
+/// Two spinners begin on the threads of one core, while the other core sleeps.
+const CORES_SCRIPT: &str = "for n in 1 2; do taskset $n sh -c 'while :; do :; done' & pids=\"$pids $!\"; done; sleep 0.3\n\
+    set -- $pids; taskset -p f $1 >/dev/null; taskset -p f $2 >/dev/null\n\
+    core() { awk '{ print int($39 / 2) }' /proc/$1/stat; }\n\
+    i=0; while [ $(core $1) = $(core $2) ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done\n\
+    [ $i -lt 100 ] && echo a core each; kill $pids\n";
+
+/// Three spinners stay off a CPU that is idle but isolated, until one is sent there.
+const ISOLATED_SCRIPT: &str = "echo isolated $(cat /sys/devices/system/cpu/isolated)\n\
+    for n in 1 2 3; do sh -c 'while :; do :; done' & pids=\"$pids $!\"; done; sleep 0.5\n\
+    on() { awk '{ printf \" %d\", $39 }' $(printf '/proc/%d/stat ' $*); }\n\
+    echo they run on$(on $pids)\n\
+    set -- $pids; taskset -p 2 $1 >/dev/null; echo and now on$(on $pids); kill $pids\n";
+
 fn cases() -> Vec<Case> {
     let script = |name, machine, cpus| Case {
         name,
@@ -101,6 +121,11 @@ fn cases() -> Vec<Case> {
         let mut machine = Machine::default();
         change(&mut machine);
         machine
+    };
+    let arranged = |smp, parts: &str| Machine {
+        smp,
+        topology: Some(parts.into()),
+        ..Machine::default()
     };
     let bad = |name, initrd, shows| Case {
         name,
@@ -145,6 +170,36 @@ fn cases() -> Vec<Case> {
             }),
             "cpus 1",
         ),
+        Case {
+            name: "two_sockets_of_two_cores_of_two_threads",
+            machine: arranged(8, "sockets=2,cores=2,threads=2"),
+            initrd: Initrd::Script(TOPOLOGY_SCRIPT),
+            shows: vec![
+                "cpu0 0 0 0-1 0-3 03",
+                "cpu3 0 1 2-3 0-3 0c",
+                "cpu4 1 0 4-5 4-7 30",
+                "cpu7 1 1 6-7 4-7 c0",
+                "all 0 4 0 2 0 4 0 2 0 4 1 2 0 4 1 2 1 4 0 2 1 4 0 2 1 4 1 2 1 4 1 2",
+            ],
+        },
+        Case {
+            name: "two_sockets_of_three_cores",
+            machine: arranged(6, "sockets=2,cores=3,threads=1"),
+            initrd: Initrd::Script(TOPOLOGY_SCRIPT),
+            shows: vec!["cpu2 0 2 2 0-2 04", "cpu4 1 1 4 3-5 10"],
+        },
+        Case {
+            name: "a_thread_leaves_a_shared_core_for_an_idle_one",
+            machine: arranged(4, "sockets=1,cores=2,threads=2"),
+            initrd: Initrd::Script(CORES_SCRIPT),
+            shows: vec!["a core each"],
+        },
+        Case {
+            name: "isolated_cpus_are_left_alone",
+            machine: with(|m| m.append = "isolcpus=1".into()),
+            initrd: Initrd::Script(ISOLATED_SCRIPT),
+            shows: vec!["isolated 1", "they run on 0 0 0", "and now on 1 0 0"],
+        },
         Case {
             name: "lines_by_the_8259s",
             machine: with(|m| {

@@ -35,6 +35,7 @@ pub mod stack;
 pub mod switch;
 pub mod this_cpu;
 pub mod thread;
+pub mod topology;
 pub mod trampoline;
 pub mod trap;
 pub mod tsc;

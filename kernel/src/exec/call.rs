@@ -24,6 +24,7 @@ use crate::process::Thread;
 use crate::process::process::ExeFile;
 use crate::process::rlimit::Resource;
 use crate::random;
+use crate::task::place;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// `personality(2)`: addresses are not to be random.
@@ -67,6 +68,12 @@ pub async fn execute(
             return Ok(());
         }
     };
+    if let Some(cpu) = place::renewed(thread)
+        && let Some(task) = thread.task()
+    {
+        task.migrate(cpu);
+        executor::yield_now().await;
+    }
     replace::replace(thread, regs, ready).await
 }
 

@@ -1,8 +1,8 @@
 //! On which CPU a thread runs: where a new or woken one goes, and how a CPU without work gets some.
 //!
-//! - A thread that is woken stays on its CPU while that sleeps or nobody else does; otherwise it goes to a CPU that sleeps
-//!   (`executor::Platform::place`).
-//! - A new one goes to a CPU that sleeps, or else to the one with the least load.
+//! - A thread that is woken stays on its CPU while that sleeps or nobody else does; otherwise it goes to the nearest CPU that
+//!   sleeps (`executor::Platform::place`).
+//! - A new one, and one that runs a new program, goes to a CPU that sleeps, or else to the one with the least load.
 //! - A CPU about to sleep asks one that has more tasks than it can run; so does, at times, one whose load is less than another's,
 //!   and one that turns to something less urgent ([`super::spread`]).
 //!
@@ -12,11 +12,11 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use conquer_once::spin::OnceCell;
-use executor::CpuShared;
-use sched::smp::CpuSet;
+use executor::{CpuShared, TaskRef};
 use sched::smp::domain::{Domains, Place};
+use sched::smp::{CpuSet, wake};
 
-use crate::arch::{percpu, smp};
+use crate::arch::{percpu, smp, topology};
 use crate::process::Thread;
 
 /// CPUs that threads are not placed on unless they may be nowhere else. Fixed at boot.
@@ -39,9 +39,14 @@ pub fn init() {
 /// What the CPUs share, but for those that are isolated.
 pub(super) fn domains() -> &'static Domains {
     DOMAINS.get_or_init(|| {
-        let place = |core| Place {
-            core,
-            ..Place::default()
+        let place = |cpu| {
+            let at = topology::locate(cpu);
+            Place {
+                core: at.core,
+                cache: at.cache,
+                package: at.package,
+                ..Place::default()
+            }
         };
         let places: Vec<Place> = (0..smp::cpu_count()).map(place).collect();
         Domains::new(&places, &CpuSet::from_bits(isolated()))
@@ -86,11 +91,17 @@ pub(super) fn idle() -> u64 {
     sleeping
 }
 
-/// Chooses among `idle` for the thread with mask `affinity`.
-fn among(affinity: u64, idle: u64) -> Option<u32> {
-    match candidates(affinity) & idle {
+/// Chooses among `idle` for a thread with mask `affinity`, and data near CPU `near`.
+fn among(affinity: u64, idle: u64, near: u32) -> Option<u32> {
+    let candidates = candidates(affinity);
+    match candidates & idle {
         0 => None,
-        some => Some(some.trailing_zeros()),
+        one if one.is_power_of_two() => Some(one.trailing_zeros()),
+        _ => {
+            let [idle, allowed] = [idle, candidates].map(CpuSet::from_bits);
+            let cpu = wake::nearest_idle(domains(), &idle, &allowed, near as usize)?;
+            Some(cpu as u32)
+        }
     }
 }
 
@@ -103,7 +114,8 @@ pub(super) fn woken(thread: &Thread, idle: u64) -> Option<u32> {
         // It counts where it slept.
         return None;
     }
-    among(thread.affinity.load(Ordering::SeqCst), idle)
+    let last = thread.task().map_or_else(executor::cpu::id, TaskRef::cpu);
+    among(thread.affinity.load(Ordering::SeqCst), idle, last)
 }
 
 /// The CPU that sleeps where a kernel task shall run that may run anywhere.
@@ -111,7 +123,7 @@ pub(super) fn woken(thread: &Thread, idle: u64) -> Option<u32> {
 /// # Context
 /// Any.
 pub(super) fn anywhere(idle: u64) -> Option<u32> {
-    among(present(), idle)
+    among(present(), idle, executor::cpu::id())
 }
 
 /// Tasks that wait on CPU `cpu`, at about this time.
@@ -135,7 +147,7 @@ pub fn new(affinity: u64) -> u32 {
     if smp::cpu_count() == 1 {
         return here;
     }
-    if let Some(cpu) = executor::claim_idle(|idle| among(affinity, idle)) {
+    if let Some(cpu) = executor::claim_idle(|idle| among(affinity, idle, here)) {
         return cpu;
     }
     let candidates = candidates(affinity);
@@ -143,6 +155,20 @@ pub fn new(affinity: u64) -> u32 {
         // The caller's own CPU, where memory is warm, if it is no worse.
         .min_by_key(|cpu| (load(*cpu), *cpu != here))
         .unwrap_or(here)
+}
+
+/// The CPU where `thread` had better go on, which begins anew and has nothing in any cache; `None` for here.
+///
+/// # Context
+/// The thread's own poll.
+pub fn renewed(thread: &Thread) -> Option<u32> {
+    let here = executor::cpu::id();
+    let own = load(here);
+    if smp::cpu_count() == 1 || own < 2 || thread.attributes().deadline().is_some() {
+        return None;
+    }
+    let cpu = new(thread.affinity.load(Ordering::Relaxed));
+    (cpu != here && load(cpu) + 1 < own).then_some(cpu)
 }
 
 /// The CPU that a thread on CPU `here` has to go to since its mask is now `affinity`; `None` if it may stay.

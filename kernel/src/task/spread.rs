@@ -25,6 +25,7 @@ use super::view::{self, Views};
 use super::{place, tick};
 use crate::arch::{percpu, smp};
 use crate::process::Thread;
+use crate::process::current::with_current;
 
 /// Tasks that are given to one CPU at a time, at most.
 const GIVE_MOST: usize = 4;
@@ -41,6 +42,8 @@ pub(super) struct Share {
     pressure: u64,
     looks: u64,
     looked_at: u64,
+    /// The CPU has slept since.
+    slept: bool,
     /// What is shown as running.
     running: Urgency,
     /// What is shown as waiting.
@@ -107,8 +110,9 @@ impl Order {
             let pull = balance::find(place::domains(), &views, here as usize, Reason::Periodic)
                 .map(|pull| pull.from)
                 .or_else(|| progress::find(&views, here as usize));
-            if let Some(from) = pull {
-                ask(from as u32, here);
+            match pull {
+                Some(from) => ask(from as u32, here),
+                None => push_running(&views, here),
             }
         }
     }
@@ -123,8 +127,11 @@ impl Order {
         share.pressure =
             (share.pressure * (PRESSURE_TICKS - 1) + now_pressure).div_ceil(PRESSURE_TICKS);
         if !urgent {
-            // The tick stops where the CPU sleeps.
-            let ns = ns.min(2 * tick::TICK_NS);
+            // The tick stops where the CPU sleeps. Else it may be late, and the tasks ran all the while.
+            let ns = match core::mem::take(&mut share.slept) {
+                true => ns.min(2 * tick::TICK_NS),
+                false => ns,
+            };
             share.progress.advance(ns, self.queue.fair_load(), first);
         }
         self.show_load(here);
@@ -145,6 +152,7 @@ impl Order {
         let views = Views::take();
         self.share.progress.advance(0, 0, views.first());
         self.share.pressure = 0;
+        self.share.slept = true;
         self.show_load(here);
         if !views[here as usize].active {
             return;
@@ -293,6 +301,26 @@ impl Order {
         send(node, task, target as u32);
         true
     }
+}
+
+/// Sends the thread that runs here to a CPU all of whose core sleeps, if it runs alone but shares its core.
+fn push_running(views: &Views, here: u32) {
+    let domains = place::domains();
+    if domains.core_of(here as usize).len() < 2 {
+        return;
+    }
+    with_current(|thread| {
+        let allowed = place::mask_of(thread);
+        let better = |cpu: &u32| {
+            allowed & 1 << cpu != 0
+                && balance::should_push_running(domains, views, here as usize, *cpu as usize)
+        };
+        if let Some(task) = thread.task()
+            && let Some(cpu) = executor::claim_idle(|idle| place::bits(idle).find(better))
+        {
+            task.migrate(cpu);
+        }
+    });
 }
 
 /// Asks CPU `from` for a task.

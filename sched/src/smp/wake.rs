@@ -1,6 +1,6 @@
 //! Where a fair task goes that becomes runnable.
 
-use super::domain::Domains;
+use super::domain::{Domains, Level};
 use super::{CpuSet, CpuView};
 
 /// A task that wakes.
@@ -52,6 +52,28 @@ pub fn select(domains: &Domains, cpus: &[CpuView], task: &Waking) -> usize {
         }
     }
     any.unwrap_or(target)
+}
+
+/// The CPU for a task whose data is near CPU `near`, among those of `idle` that are in `allowed`: that one itself, or else a
+/// close one, and there a core all of whose threads are idle before a thread that has to share its core.
+pub fn nearest_idle(
+    domains: &Domains,
+    idle: &CpuSet,
+    allowed: &CpuSet,
+    near: usize,
+) -> Option<usize> {
+    let may = |cpu: &usize| allowed.contains(*cpu);
+    let whole = |cpu: &usize| domains.core_of(*cpu).iter().all(|c| idle.contains(c));
+    let among = |span: CpuSet| {
+        let there = || idle.iter().filter(|cpu| span.contains(*cpu)).filter(may);
+        there().find(whole).or_else(|| there().next())
+    };
+    let wider = domains.levels().iter().filter(|d| d.level > Level::Smt);
+    // Last, wherever there is one: an isolated CPU is in no domain.
+    core::iter::once(CpuSet::one(near))
+        .chain(wider.map(|domain| domain.span(near)))
+        .chain([*idle])
+        .find_map(among)
 }
 
 /// Whether to look around the last CPU or the waker's.
@@ -147,6 +169,24 @@ mod tests {
         assert_eq!(pick([1, 0, 1, 0, 1, 1, 1, 1], &waking(0, 4)), 1);
         // Else it waits where it was.
         assert_eq!(pick([1, 1, 1, 1, 0, 1, 1, 1], &waking(0, 5)), 0);
+    }
+
+    #[test]
+    fn an_idle_core_of_the_same_cache_comes_first() {
+        let domains = two_by_two_by_two();
+        let all = CpuSet::first_n(8);
+        let near = |idle: &[usize], allowed: CpuSet| {
+            let idle = idle.iter().copied().collect();
+            nearest_idle(&domains, &idle, &allowed, 4)
+        };
+        assert_eq!(near(&[0, 4, 6, 7], all), Some(4));
+        assert_eq!(near(&[0, 1, 5, 6, 7], all), Some(6));
+        // A thread of a busy core, but near.
+        assert_eq!(near(&[0, 1, 5], all), Some(5));
+        assert_eq!(near(&[1, 2, 3], all), Some(2));
+        assert_eq!(near(&[1, 2, 3], CpuSet::one(1)), Some(1));
+        assert_eq!(near(&[1, 2, 3], CpuSet::one(4)), None);
+        assert_eq!(near(&[], all), None);
     }
 
     #[test]

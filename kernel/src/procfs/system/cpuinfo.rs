@@ -4,7 +4,7 @@ use core::arch::x86_64::{__cpuid, __cpuid_count};
 
 use fs::Result;
 
-use crate::arch::{percpu, smp, tsc};
+use crate::arch::{percpu, smp, topology, tsc};
 use crate::pseudofs::{Out, put};
 
 /// Names of feature bits, from bit 0 on; empty ones have no name.
@@ -174,9 +174,17 @@ fn show_cpu(out: &mut Out, cpu: u32) {
         khz / 1000,
         khz % 1000
     );
+    let at = topology::locate(cpu);
+    let siblings = topology::mates(cpu, |at| at.package);
+    // A core counts by its first thread.
+    let cores = siblings & first_threads();
     put!(
         out,
-        "physical id\t: {cpu}\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\n"
+        "physical id\t: {}\nsiblings\t: {}\ncore id\t\t: {}\ncpu cores\t: {}\n",
+        at.package,
+        siblings.count_ones(),
+        at.core_id,
+        cores.count_ones()
     );
     put!(
         out,
@@ -227,6 +235,13 @@ fn show_cpu(out: &mut Out, cpu: u32) {
         "cache_alignment\t: {line}\naddress sizes\t: {physical} bits physical, {linear} bits virtual\n"
     );
     put!(out, "power management:\n\n");
+}
+
+/// The first thread of each core.
+fn first_threads() -> smp::CpuMask {
+    (0..smp::cpu_count())
+        .filter(|cpu| topology::mates(*cpu, |at| at.core).trailing_zeros() == *cpu)
+        .fold(0, |firsts, cpu| firsts | 1 << cpu)
 }
 
 fn model_name(out: &mut Out) {
