@@ -49,6 +49,7 @@ pub mod pipe;
 pub mod poll;
 pub mod protect;
 pub mod rename;
+pub mod seal;
 pub mod socket;
 pub mod splice;
 pub mod stat;

@@ -10,12 +10,13 @@
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::file::Whence;
 use crate::iobuf::{Sink, Source};
 use crate::page::{PAGE_SHIFT, PAGE_SIZE, Page};
 use crate::page_tree::PageTree;
+use crate::seal::Seals;
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
 
@@ -53,8 +54,8 @@ pub struct Mapping {
     size: AtomicU64,
     tree: SpinLock<PageTree>,
     pages: AtomicU64,
-    /// `F_SEAL_*`, checked by those who write and cut.
-    seals: AtomicU32,
+    /// Checked by those who write and cut.
+    seals: Seals,
     watchers: SpinLock<Vec<Weak<dyn MappingWatcher>>>,
     account: Option<Arc<dyn Account>>,
 }
@@ -118,11 +119,16 @@ enum Next {
 impl Mapping {
     /// Makes an empty file whose pages are booked on `account`.
     pub fn new(account: Option<Arc<dyn Account>>) -> Arc<Mapping> {
+        Mapping::sealed(account, 0)
+    }
+
+    /// Makes an empty file that has `seals` from the beginning.
+    pub fn sealed(account: Option<Arc<dyn Account>>, seals: u32) -> Arc<Mapping> {
         Arc::new(Mapping {
             size: AtomicU64::new(0),
             tree: SpinLock::new(PageTree::new()),
             pages: AtomicU64::new(0),
-            seals: AtomicU32::new(0),
+            seals: Seals::new(seals),
             watchers: SpinLock::new(Vec::new()),
             account,
         })
@@ -144,12 +150,20 @@ impl Mapping {
     /// Returns the seals (`F_GET_SEALS`).
     #[inline]
     pub fn seals(&self) -> u32 {
-        self.seals.load(Ordering::Relaxed)
+        self.seals.get()
     }
 
-    /// Sets the seals.
-    pub fn set_seals(&self, seals: u32) {
-        self.seals.store(seals, Ordering::Relaxed);
+    /// Adds seals (`F_ADD_SEALS`).
+    ///
+    /// # Errors
+    /// `EPERM` if there are to be no more, `EBUSY` for [`seal::WRITE`](crate::seal::WRITE) while the file is mapped to be
+    /// written.
+    pub fn add_seals(&self, seals: u32) -> Result<()> {
+        self.seals.add(seals)
+    }
+
+    pub(crate) fn sealing(&self) -> &Seals {
+        &self.seals
     }
 
     /// Returns how many pages the file has.

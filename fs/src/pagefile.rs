@@ -6,7 +6,7 @@ use crate::file::{File, FileOps, Whence, generic_seek, oflag};
 use crate::inode::{NewNode, touch_atime};
 use crate::iobuf::{LimitedSource, Sink, Source};
 use crate::mapping::{MAX_FILE_SIZE, Mapping};
-use crate::{Errno, Result};
+use crate::{Errno, Result, seal};
 
 /// `fallocate` modes.
 #[allow(missing_docs, reason = "the names are those of fallocate(2)")]
@@ -17,17 +17,6 @@ pub mod falloc {
     pub const ZERO_RANGE: u32 = 16;
     pub const INSERT_RANGE: u32 = 32;
     pub const UNSHARE_RANGE: u32 = 64;
-}
-
-/// File seals of `fcntl(F_ADD_SEALS)`.
-#[allow(missing_docs, reason = "the names are those of fcntl(2)")]
-pub mod seal {
-    pub const SEAL: u32 = 1;
-    pub const SHRINK: u32 = 2;
-    pub const GROW: u32 = 4;
-    pub const WRITE: u32 = 8;
-    pub const FUTURE_WRITE: u32 = 16;
-    pub const ALL: u32 = 31;
 }
 
 /// The operations of a regular file whose inode has a [`Mapping`].
@@ -53,7 +42,7 @@ impl FileOps for PageFile {
         }
         let append = file.flags() & oflag::O_APPEND != 0;
         let at = if append { None } else { Some(*pos) };
-        let seals = mapping.seals();
+        let seals = mapping.seals() & (seal::WRITE | seal::FUTURE_WRITE | seal::GROW);
         let (end, done) = if seals == 0 {
             file.strip_privileges()?;
             mapping.write(at, buf)?

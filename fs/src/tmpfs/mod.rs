@@ -22,7 +22,7 @@ use crate::pagefile::{PageFile, root_owned};
 use crate::stat::StatFs;
 use crate::superblock::{FileSystemType, SuperBlock, SuperOps};
 use crate::sync::SpinLock;
-use crate::{Errno, Result};
+use crate::{Errno, Result, seal};
 
 use node::Node;
 use options::Options;
@@ -197,13 +197,22 @@ fn create(kind: &'static str, options: Options) -> Result<Arc<Dentry>> {
 }
 
 impl Tmpfs {
-    /// Makes an inode of any type.
+    /// Makes an inode of any type; a file that has a name cannot be sealed.
     fn new_inode(self: &Arc<Self>, sb: &Arc<SuperBlock>, new: &NewNode<'_>) -> Result<Arc<Inode>> {
+        self.new_sealed(sb, new, seal::SEAL)
+    }
+
+    fn new_sealed(
+        self: &Arc<Self>,
+        sb: &Arc<SuperBlock>,
+        new: &NewNode<'_>,
+        seals: u32,
+    ) -> Result<Arc<Inode>> {
         self.inodes.charge(1)?;
         let node = Node::new(self.clone(), new).inspect_err(|_| self.inodes.uncharge(1))?;
         let ino = self.next_ino.fetch_add(1, Ordering::Relaxed);
         let mapping = (new.mode & crate::inode::S_IFMT == S_IFREG)
-            .then(|| Mapping::new(Some(self.clone() as Arc<dyn Account>)));
+            .then(|| Mapping::sealed(Some(self.clone() as Arc<dyn Account>), seals));
         let inode = Inode::new(sb, ino, new, mapping, Box::new(node));
         if inode.is_dir() {
             inode.set_size(2 * dir::DIRENT_SIZE);
@@ -285,11 +294,8 @@ pub fn nameless(name: &[u8], flags: u32, seals: u32, uid: u32, gid: u32) -> Resu
         gid,
         ..root_owned(S_IFREG | 0o777)
     };
-    let inode = node.fs().new_inode(mount.sb(), &new)?;
+    let inode = node.fs().new_sealed(mount.sb(), &new, seals)?;
     inode.set_nlink(0);
-    if let Some(mapping) = inode.mapping() {
-        mapping.set_seals(seals);
-    }
     let dentry = Dentry::nameless(mount.root(), name, inode);
     let ops = node.fs().file_ops.clone();
     File::new(

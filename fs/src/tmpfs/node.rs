@@ -10,7 +10,7 @@ use crate::inode::{
     Inode, InodeOps, LinkTarget, NewNode, RenameSide, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, SetAttr,
     rename_flag,
 };
-use crate::pagefile::seal;
+use crate::seal;
 use crate::sync::SpinLock;
 use crate::time::now;
 use crate::xattr::Xattrs;

@@ -2,7 +2,8 @@ use super::*;
 use crate::file::{DirSink, Whence};
 use crate::iobuf::{SliceSink, SliceSource};
 use crate::page::PAGE_SIZE;
-use crate::pagefile::{falloc, seal};
+use crate::pagefile::falloc;
+use crate::seal;
 use crate::{Credentials, attr, dirops, namei, open, rename, xattr};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -33,7 +34,7 @@ fn seals_are_kept() {
     let file = memfd(b"s", 0, 0, 0, 0).unwrap();
     put(&file, &[1; 100]).unwrap();
     let mapping = file.inode().mapping().unwrap();
-    mapping.set_seals(seal::SHRINK | seal::GROW);
+    mapping.add_seals(seal::SHRINK | seal::GROW).unwrap();
     assert_eq!(attr::ftruncate(&file, 99, u64::MAX), Err(Errno::EPERM));
     assert_eq!(attr::ftruncate(&file, 101, u64::MAX), Err(Errno::EPERM));
     assert_eq!(attr::ftruncate(&file, 100, u64::MAX), Ok(()));
@@ -44,7 +45,7 @@ fn seals_are_kept() {
         attr::fallocate(&file, 0, 0, 200, u64::MAX),
         Err(Errno::EPERM)
     );
-    mapping.set_seals(seal::WRITE);
+    mapping.add_seals(seal::WRITE).unwrap();
     file.seek(0, Whence::Set).unwrap();
     assert_eq!(put(&file, b"x"), Err(Errno::EPERM));
     let punch = falloc::PUNCH_HOLE | falloc::KEEP_SIZE;

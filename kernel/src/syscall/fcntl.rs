@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 
 use fs::cred::Cap;
-use fs::pagefile::seal;
 use fs::pipe::pipe_of;
+use fs::seal;
 use fs::{Errno, File};
 
 use super::{Call, SysResult, lock};
@@ -38,15 +38,10 @@ fn add_seals(file: &File, seals: u32) -> SysResult {
     if !file.writable() {
         return Err(Errno::EPERM.into());
     }
-    let all = seal::SEAL | seal::SHRINK | seal::GROW | seal::WRITE | seal::FUTURE_WRITE;
-    if seals & !all != 0 {
+    if seals & !seal::ALL != 0 {
         return Err(Errno::EINVAL.into());
     }
     let mapping = file.inode().mapping().ok_or(Errno::EINVAL)?;
-    let now = mapping.seals();
-    if now & seal::SEAL != 0 {
-        return Err(Errno::EPERM.into());
-    }
-    mapping.set_seals(now | seals);
+    mapping.add_seals(seals)?;
     Ok(0)
 }

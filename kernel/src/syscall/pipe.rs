@@ -1,7 +1,7 @@
 //! Calls that make files without a name: `pipe(2)`, `memfd_create(2)`.
 
 use fs::file::oflag;
-use fs::pagefile::seal;
+use fs::seal;
 use fs::{Errno, pipe, tmpfs};
 
 use super::{Call, Plain, SysResult, fd};

@@ -15,11 +15,10 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use executor::cpu;
+use fs::seal::{self, WritableMap};
 use fs::{Errno, Mapping, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
-/// Seals of a file that forbid writing through a map (`F_SEAL_WRITE`, `F_SEAL_FUTURE_WRITE`).
-const SEALS_WRITE: u32 = 0x8 | 0x10;
 
 /// Pages that all processes together could fill with their own data.
 static COMMITTED: AtomicU64 = AtomicU64::new(0);
@@ -218,6 +217,7 @@ fn anonymous(flags: MapFlags, len: u64, vm: &mut VmFlags) -> Result<Option<Arc<M
                 file: None,
                 name: Some("/dev/zero (deleted)"),
                 shmem: true,
+                writable: None,
             })))
         }
         _ => Err(Errno::EINVAL),
@@ -240,6 +240,7 @@ fn file(
         .file
         .as_ref()
         .map_or((true, true), |file| (file.readable(), file.writable()));
+    let mut writable_map = None;
     match flags & MapFlags::SHARED_VALIDATE {
         kind @ (MapFlags::SHARED | MapFlags::SHARED_VALIDATE) => {
             if kind == MapFlags::SHARED_VALIDATE && !MapFlags::LEGACY.contains(flags) {
@@ -252,11 +253,14 @@ fn file(
             if !writable {
                 *vm -= VmFlags::SHARED | VmFlags::MAYWRITE;
             }
-            if backing.mapping.seals() & SEALS_WRITE != 0 {
+            if backing.mapping.seals() & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
                 if prot.contains(Prot::WRITE) {
                     return Err(Errno::EPERM);
                 }
                 *vm -= VmFlags::MAYWRITE;
+            }
+            if vm.contains(VmFlags::SHARED | VmFlags::MAYWRITE) {
+                writable_map = Some(WritableMap::new(&backing.mapping)?);
             }
         }
         MapFlags::PRIVATE => {}
@@ -270,6 +274,7 @@ fn file(
         file: backing.file.clone(),
         name: backing.name,
         shmem: false,
+        writable: writable_map,
     }))
 }
 

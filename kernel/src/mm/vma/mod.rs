@@ -12,6 +12,7 @@ use super::phys::PAGE_SHIFT;
 use super::space::Prot;
 use alloc::sync::Arc;
 use bitflags::bitflags;
+use fs::seal::WritableMap;
 use fs::{File, Mapping};
 
 bitflags! {
@@ -103,6 +104,8 @@ pub struct MapObject {
     pub name: Option<&'static str>,
     /// Its pages count as shared memory, not as file pages.
     pub shmem: bool,
+    /// The file can be written through it.
+    pub writable: Option<WritableMap>,
 }
 
 /// A range of addresses with the same rights and the same contents.

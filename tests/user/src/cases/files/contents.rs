@@ -16,6 +16,7 @@ cases![
     copy_file_range_copies,
     allocate_and_punch,
     memory_files,
+    seals_and_maps,
     many_files,
     big_file,
 ];
@@ -178,6 +179,39 @@ fn memory_files() {
         libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK
     );
     fails(memfd_create("x", 0x8000_0000), libc::EINVAL);
+}
+
+fn seals_and_maps() {
+    let seal = |fd, seals| fcntl(fd, libc::F_ADD_SEALS, seals);
+    let (rw, ro) = (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ);
+    let fd = ok(memfd_create("name", libc::MFD_ALLOW_SEALING));
+    ok(ftruncate(fd, 4096));
+    let map = ok(mmap(0, 4096, rw, libc::MAP_SHARED, fd, 0));
+    fails(seal(fd, libc::F_SEAL_WRITE), libc::EBUSY);
+    // It could be made writable again.
+    ok(mprotect(map, 4096, ro));
+    fails(seal(fd, libc::F_SEAL_WRITE), libc::EBUSY);
+    ok(seal(fd, libc::F_SEAL_FUTURE_WRITE));
+    fails(mmap(0, 4096, rw, libc::MAP_SHARED, fd, 0), libc::EPERM);
+    fails(write(fd, b"x"), libc::EPERM);
+    ok(mprotect(map, 4096, rw));
+    // A child has the map as well.
+    let (read_end, write_end) = pipe();
+    let pid = child(|| {
+        let _ = get(read_end, 1);
+        0
+    });
+    ok(munmap(map, 4096));
+    fails(seal(fd, libc::F_SEAL_WRITE), libc::EBUSY);
+    put(write_end, b"x");
+    assert_eq!(wait(pid), Ended::Exit(0));
+    ok(mmap(0, 4096, rw, libc::MAP_PRIVATE, fd, 0));
+    ok(seal(fd, libc::F_SEAL_WRITE | libc::F_SEAL_SEAL));
+    fails(seal(fd, libc::F_SEAL_GROW), libc::EPERM);
+    // Only files without a name are sealed.
+    let named = file("f", b"");
+    fails(seal(named, libc::F_SEAL_GROW), libc::EPERM);
+    assert_eq!(ok(fcntl(named, libc::F_GET_SEALS, 0)), libc::F_SEAL_SEAL);
 }
 
 fn many_files() {
