@@ -90,13 +90,16 @@
 //!
 //! Host tests under a `platform::VirtualTime`, Miri, and models of every interleaving under
 //! `loom`, with mistakes made on purpose that the models must find (`tests/loom`). There polls are also suspended at every
-//! point, on stacks that are threads.
+//! point, on stacks that are threads. What keeps each rule of the core is listed in [`rules`].
 #![no_std]
 #![warn(missing_docs)]
 
 extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
+
+#[doc = include_str!("../RULES.md")]
+pub mod rules {}
 
 mod budget;
 pub mod cpu;

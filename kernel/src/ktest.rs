@@ -11,10 +11,12 @@
 //! skip mm::buddy::tests::needs_four_cpus wants 4 CPUs
 //! test sync::tests::wakes_in_order
 //! FAIL sync::tests::wakes_in_order left: 1, right: 2
+//! test mm::slab::tests::sees_a_double_free
+//! panics mm::slab::tests::sees_a_double_free freed twice
 //! end
 //! ```
 //!
-//! A name goes out before its test starts. A panic ends the machine, so the runner fails the test that was last named
+//! A name goes out before its test starts, and what the console is to show if it has to panic. Another panic ends the machine, so the runner fails the test that was last named
 //! and boots again with `ktest.after=NAME`; it does the same after a minute of silence. `ktest.only=A,B` runs just the
 //! tests with these names.
 
@@ -53,6 +55,16 @@ pub enum TestFn {
     Plain(fn() -> Outcome),
     /// Gives a future that the test task awaits.
     Async(fn() -> Pin<Box<dyn Future<Output = Outcome> + Send>>),
+    /// Ends the machine.
+    Panics(&'static Panics),
+}
+
+/// A test that has to panic.
+pub struct Panics {
+    /// What is in its message.
+    pub text: &'static str,
+    /// The test.
+    pub run: fn(),
 }
 
 impl KernelTest {
@@ -183,6 +195,11 @@ pub async fn run(
         let outcome = match test.run {
             TestFn::Plain(run) => run(),
             TestFn::Async(start) => start().await,
+            TestFn::Panics(test) => {
+                port.line(format_args!("panics {name} {}", test.text));
+                (test.run)();
+                Err("it went on".into())
+            }
         };
         match outcome {
             Ok(()) => {

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `begin N` | N tests follow |
 //! | `test NAME` | NAME starts |
+//! | `panics NAME TEXT` | the one that started is to end the machine, with TEXT on the console |
 //! | `>TEXT` | a line of its output |
 //! | `.TEXT` | the rest of its output, without a line break at the end |
 //! | `ok NAME`, `FAIL NAME WHY`, `skip NAME WHY` | its verdict |
@@ -93,23 +94,30 @@ pub fn run(tests: &[String], boot: &mut Boot<'_>, report: &mut dyn FnMut(Record)
         let mut one = OneBoot {
             left: &mut left,
             current: None,
+            panics: None,
             good: 0,
             output: Vec::new(),
         };
         let end = one.follow(command, &postmortem, report)?;
-        let (current, good, output) = (one.current.take(), one.good, one.output);
+        let (current, panics, output) = (one.current.take(), one.panics.take(), one.output);
+        let as_expected = panics.is_some_and(|text| end.is_as_meant(&text, &console));
+        let good = one.good + usize::from(as_expected);
         if left.is_empty() {
             return Ok(());
         }
         in_vain = if good > 0 { 0 } else { in_vain + 1 };
-        let why = format!("{end}\n{}", last_lines(&console));
+        let why = format!("{}\n{}", end.why, last_lines(&console));
         // Without a test that has started, it is the first one that the machine could not get to.
         let victim = current.unwrap_or_else(|| left[0].clone());
         left.retain(|name| *name != victim);
         report(Record {
             name: victim,
             output,
-            verdict: Verdict::Crashed(why.clone()),
+            verdict: if as_expected {
+                Verdict::Ok
+            } else {
+                Verdict::Crashed(why.clone())
+            },
         });
         if in_vain == HOPELESS {
             for name in left.drain(..) {
@@ -127,9 +135,26 @@ pub fn run(tests: &[String], boot: &mut Boot<'_>, report: &mut dyn FnMut(Record)
     Ok(())
 }
 
+/// How a boot ended.
+struct End {
+    /// By itself.
+    reset: bool,
+    why: String,
+}
+
+impl End {
+    /// Whether it ended by itself, with `text` on the console.
+    fn is_as_meant(&self, text: &str, console: &Path) -> bool {
+        let shown = std::fs::read(console).unwrap_or_default();
+        self.reset && String::from_utf8_lossy(&shown).contains(text)
+    }
+}
+
 struct OneBoot<'a> {
     left: &'a mut VecDeque<String>,
     current: Option<String>,
+    /// What the console is to show at the end, which the current test brings about.
+    panics: Option<String>,
     good: usize,
     output: Vec<u8>,
 }
@@ -141,7 +166,7 @@ impl OneBoot<'_> {
         command: Command,
         postmortem: &Postmortem,
         report: &mut dyn FnMut(Record),
-    ) -> Result<String> {
+    ) -> Result<End> {
         let mut qemu = Qemu::start(command)?;
         let lines = read_lines(
             qemu.child()
@@ -151,7 +176,7 @@ impl OneBoot<'_> {
         );
         let errors = read_lines(qemu.child().stderr.take().expect("standard error is piped"));
         let mut heard = Instant::now();
-        let end = loop {
+        let (reset, why) = loop {
             match lines.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
                     heard = Instant::now();
@@ -166,19 +191,22 @@ impl OneBoot<'_> {
                                 verdict,
                             });
                         }
-                        return Ok(String::new());
+                        let why = String::new();
+                        return Ok(End { reset: false, why });
                     }
                     self.line(&line, report);
                 }
                 Err(RecvTimeoutError::Timeout) if heard.elapsed() > SILENCE => {
-                    break format!(
-                        "nothing for {} s\n{}",
-                        SILENCE.as_secs(),
-                        postmortem.report()
+                    let report = postmortem.report();
+                    break (
+                        false,
+                        format!("nothing for {} s\n{report}", SILENCE.as_secs()),
                     );
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break "the machine ended".to_string(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    break (true, "the machine ended".to_string());
+                }
             }
         };
         qemu.kill();
@@ -186,11 +214,12 @@ impl OneBoot<'_> {
         let errors = String::from_utf8_lossy(&errors.join(&b'\n'))
             .trim()
             .to_string();
-        Ok(if errors.is_empty() {
-            end
+        let why = if errors.is_empty() {
+            why
         } else {
-            format!("{end}; qemu: {errors}")
-        })
+            format!("{why}; qemu: {errors}")
+        };
+        Ok(End { reset, why })
     }
 
     fn line(&mut self, line: &[u8], report: &mut dyn FnMut(Record)) {
@@ -212,7 +241,12 @@ impl OneBoot<'_> {
         let verdict = match word {
             "test" => {
                 self.current = Some(name.to_string());
+                self.panics = None;
                 self.output.clear();
+                return;
+            }
+            "panics" => {
+                self.panics = Some(rest);
                 return;
             }
             "ok" => Verdict::Ok,
@@ -225,6 +259,7 @@ impl OneBoot<'_> {
             _ => return,
         };
         self.current = None;
+        self.panics = None;
         self.good += 1;
         if let Some(at) = self.left.iter().position(|known| known == name) {
             self.left.remove(at);

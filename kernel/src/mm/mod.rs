@@ -16,6 +16,8 @@
 //! interrupts. Lock order, outermost first: address space, page cache, vmalloc area, slab cache, zone.
 
 pub mod buddy;
+#[cfg(all(target_os = "none", feature = "ktest"))]
+mod forbidden_ktests;
 pub mod frame;
 pub mod heap;
 pub mod info;

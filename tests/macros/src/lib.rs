@@ -6,6 +6,9 @@
 //!
 //! #[kernel_test(cpus = 2)]
 //! async fn other_cpu_wakes_us() -> Result<(), MapError> { /* may await, may return an error */ }
+//!
+//! #[kernel_test(panics = "double free")]
+//! fn a_frame_is_freed_once() { /* ends the machine, saying so */ }
 //! ```
 //!
 //! The function, and a descriptor of it in the section `.ktests`, exist only in images with feature `ktest`. How tests
@@ -16,7 +19,8 @@ use proc_macro::{Delimiter, TokenStream, TokenTree};
 /// Registers the function as an in-kernel test.
 ///
 /// It takes no arguments, may be `async`, and returns `()` or a `Result<(), E>` with `E: Debug`. A panic fails the test
-/// and ends the machine. With `cpus = N` the test is skipped on machines with fewer CPUs.
+/// and ends the machine. With `cpus = N` the test is skipped on machines with fewer CPUs; with `panics = "TEXT"` it has to panic,
+/// and TEXT to be in what the machine says then. Each such test costs a boot.
 #[proc_macro_attribute]
 pub fn kernel_test(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(attribute, item.clone()).unwrap_or_else(|message| {
@@ -28,9 +32,16 @@ pub fn kernel_test(attribute: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream, String> {
-    let cpus = cpus(attribute)?;
+    let Options { cpus, panics } = options(attribute)?;
     let (name, is_async) = signature(item.clone())?;
-    let run = if is_async {
+    let run = if let Some(text) = panics {
+        if is_async {
+            return Err("a kernel_test that panics does not wait".into());
+        }
+        format!(
+            "crate::ktest::TestFn::Panics(&crate::ktest::Panics {{ text: {text}, run: {name} }})"
+        )
+    } else if is_async {
         format!(
             "crate::ktest::TestFn::Async(|| alloc::boxed::Box::pin(async {{
                 crate::ktest::IntoOutcome::into_outcome({name}().await)
@@ -65,18 +76,34 @@ fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream, Stri
         .collect())
 }
 
-/// Reads `cpus = N`, or nothing.
-fn cpus(attribute: TokenStream) -> Result<u32, String> {
+/// What stands in the attribute.
+struct Options {
+    cpus: u32,
+    /// A string literal.
+    panics: Option<String>,
+}
+
+/// Reads `cpus = N`, `panics = "TEXT"`, or nothing.
+fn options(attribute: TokenStream) -> Result<Options, String> {
     let text = attribute.to_string();
+    let mut options = Options {
+        cpus: 1,
+        panics: None,
+    };
     if text.is_empty() {
-        return Ok(1);
+        return Ok(options);
     }
-    let wrong = || format!("kernel_test takes `cpus = N`, not `{text}`");
+    let wrong = || format!("kernel_test takes `cpus = N` or `panics = \"TEXT\"`, not `{text}`");
     let (key, value) = text.split_once('=').ok_or_else(wrong)?;
-    if key.trim() != "cpus" {
-        return Err(wrong());
+    let value = value.trim();
+    match key.trim() {
+        "cpus" => options.cpus = value.parse().map_err(|_| wrong())?,
+        "panics" if value.len() > 2 && value.starts_with('"') && value.ends_with('"') => {
+            options.panics = Some(value.into());
+        }
+        _ => return Err(wrong()),
     }
-    value.trim().parse().map_err(|_| wrong())
+    Ok(options)
 }
 
 /// The function's name and whether it is `async`.
