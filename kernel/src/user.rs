@@ -119,7 +119,6 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
                     if !deliver::attend(&thread, &mut regs).await {
                         break;
                     }
-                    rseq::note(&thread);
                 }
                 if thread.work() & WORK_RSEQ != 0 {
                     rseq::attend(&thread, &mut regs);

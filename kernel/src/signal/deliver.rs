@@ -38,17 +38,22 @@ pub async fn attend(thread: &Arc<Thread>, regs: &mut UserRegs) -> bool {
         }
         if thread.bits() & WORK_TRACE != 0 {
             Box::pin(stop::for_interrupt(thread, regs)).await;
+            rseq::note(thread);
         }
         match step(thread, regs, chosen.take()) {
             Step::Enter => return true,
             Step::End => return false,
-            Step::Stopped => stopped(thread, regs).await,
+            Step::Stopped => {
+                stopped(thread, regs).await;
+                rseq::note(thread);
+            }
             Step::Core(info) => {
                 Box::pin(crate::process::core::end(thread, regs, &info)).await;
                 return false;
             }
             Step::Traced(info) => {
                 chosen = Box::pin(stop::for_signal(thread, regs, info)).await;
+                rseq::note(thread);
             }
         }
     }
