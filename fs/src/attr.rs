@@ -145,6 +145,7 @@ pub fn chown(path: &Path, cred: &Credentials, uid: Option<u32>, gid: Option<u32>
     let mode = inode.mode();
     if mode & S_IFMT != S_IFDIR && (uid.is_some() || gid.is_some()) {
         // A new owner did not ask for these; Linux takes them from root's files too.
+        inode.drop_capabilities()?;
         let mut kill = mode & S_ISUID;
         if mode & S_ISGID != 0
             && (mode & 0o010 != 0 || !cred.in_group(inode.gid()) && !cred.capable(Cap::Fsetid))
@@ -225,6 +226,7 @@ fn resize(
         return Err(Errno::EINVAL);
     }
     limit_growth(inode, size, limit)?;
+    inode.drop_capabilities()?;
     if cred.is_some_and(|cred| !cred.capable(Cap::Fsetid)) {
         inode.strip_privileges()?;
     }

@@ -261,9 +261,10 @@ impl File {
         self.mode & MODE_PATH != 0
     }
 
-    /// Takes the set-id bits from a file that is about to change, unless its opener had `CAP_FSETID`.
+    /// Takes capabilities, and unless its opener had `CAP_FSETID` the set-id bits, from a file that is about to change.
     #[inline]
     pub fn strip_privileges(&self) -> Result<()> {
+        self.inode.drop_capabilities()?;
         if self.mode & MODE_STRIP != 0 {
             self.inode.strip_privileges()
         } else {

@@ -58,6 +58,8 @@ pub struct Inode {
     writers: AtomicI32,
     /// Made without a name, by `O_TMPFILE`, and may be given one.
     linkable: AtomicBool,
+    /// It may have [`filecaps`](crate::filecaps): who changes it takes them away.
+    has_capabilities: AtomicBool,
     locks: locks::Slot,
     mapping: Option<Arc<Mapping>>,
     sb: Arc<SuperBlock>,
@@ -101,6 +103,7 @@ impl Inode {
             marks: Marks::new(),
             writers: AtomicI32::new(0),
             linkable: AtomicBool::new(false),
+            has_capabilities: AtomicBool::new(false),
             locks: locks::Slot::new(),
             mapping,
             sb: sb.clone(),
@@ -309,6 +312,29 @@ impl Inode {
     /// Ends [`deny_write_access`](Inode::deny_write_access).
     pub fn allow_write_access(&self) {
         self.writers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that it was given capabilities.
+    pub(crate) fn set_has_capabilities(&self) {
+        self.has_capabilities.store(true, Ordering::Release);
+    }
+
+    /// Takes its capabilities away, since what it says or whose it is changes.
+    #[inline]
+    pub fn drop_capabilities(&self) -> Result<()> {
+        if self.has_capabilities.load(Ordering::Acquire) {
+            self.remove_capabilities()
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn remove_capabilities(&self) -> Result<()> {
+        match self.ops.remove_xattr(self, crate::filecaps::ATTRIBUTE) {
+            Ok(()) | Err(Errno::ENODATA) => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Clears set-user-id, and set-group-id where it means what it says (the group may execute).

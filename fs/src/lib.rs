@@ -32,6 +32,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod fdtable;
 pub mod file;
+pub mod filecaps;
 pub mod inode;
 pub mod inotify;
 pub mod iobuf;

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::cred::{Cap, Credentials, MAY_READ, MAY_WRITE};
+use crate::filecaps::{self, FileCaps};
 use crate::inode::{Inode, S_IFDIR, S_IFREG, S_ISVTX};
 use crate::mount::Path;
 use crate::sync::SpinLock;
@@ -98,7 +99,7 @@ fn permission(cred: &Credentials, inode: &Inode, name: &[u8], write: bool) -> Re
         };
     }
     if name.starts_with(b"security.") {
-        let cap = if name == b"security.capability" {
+        let cap = if name == filecaps::ATTRIBUTE {
             Cap::Setfcap
         } else {
             Cap::SysAdmin
@@ -128,7 +129,12 @@ fn permission(cred: &Credentials, inode: &Inode, name: &[u8], write: bool) -> Re
 pub fn get(path: &Path, cred: &Credentials, name: &[u8]) -> Result<Vec<u8>> {
     let inode = path.dentry.existing()?;
     permission(cred, inode, name, false)?;
-    inode.ops().get_xattr(inode, name)
+    let value = inode.ops().get_xattr(inode, name)?;
+    Ok(if name == filecaps::ATTRIBUTE {
+        FileCaps::shown(value)
+    } else {
+        value
+    })
 }
 
 /// Sets an attribute.
@@ -142,10 +148,17 @@ pub fn set(path: &Path, cred: &Credentials, name: &[u8], value: &[u8], flags: u3
     if value.len() > XATTR_SIZE_MAX {
         return Err(Errno::E2BIG);
     }
+    let gives = name == filecaps::ATTRIBUTE;
+    if gives && !FileCaps::is_valid(value) {
+        return Err(Errno::EINVAL);
+    }
     path.want_write()?;
     let inode = path.dentry.existing()?;
     permission(cred, inode, name, true)?;
     let _guard = inode.lock_dir();
+    if gives {
+        inode.set_has_capabilities();
+    }
     inode.ops().set_xattr(inode, name, value, flags)
 }
 

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 
+use fs::filecaps::FileCaps;
 use fs::{Cap, Credentials, Errno};
 
 /// Means "leave as it is" in the calls that set several ids.
@@ -324,36 +325,69 @@ pub struct Privilege {
     pub uid: Option<u32>,
     /// The group to become, with `S_ISGID`.
     pub gid: Option<u32>,
+    /// Its capabilities.
+    pub caps: Option<FileCaps>,
+    /// Who runs it has promised to gain nothing (`PR_SET_NO_NEW_PRIVS`).
+    pub no_new: bool,
+    /// Who traces it may not have more than it may.
+    pub watched: bool,
 }
 
 /// The credentials that execve(2) leaves, and whether the program runs with more rights than its caller has
 /// (`AT_SECURE`).
-pub fn exec(old: &Credentials, privilege: Privilege) -> (Credentials, bool) {
+///
+/// # Errors
+/// `EPERM` where the bounding set keeps back what the file gives, and the program relies on it.
+///
+/// Source: capabilities(7), Linux `cap_bprm_creds_from_file`.
+pub fn exec(old: &Credentials, privilege: Privilege) -> Result<(Credentials, bool), Errno> {
     let mut new = old.clone();
     new.euid = privilege.uid.unwrap_or(old.euid);
     new.egid = privilege.gid.unwrap_or(old.egid);
+    let set_id = new.euid != old.uid || new.egid != old.gid;
+    let mut effective = false;
+    new.cap_permitted = 0;
+    if let Some(caps) = privilege.caps {
+        new.cap_permitted =
+            old.cap_bounding & caps.permitted | old.cap_inheritable & caps.inheritable;
+        if caps.effective && caps.permitted & !new.cap_permitted != 0 {
+            return Err(Errno::EPERM);
+        }
+        effective = caps.effective;
+    }
+    // A program that becomes root, and has capabilities, has those alone.
+    let only_caps = privilege.caps.is_some() && new.euid == 0 && new.uid != 0;
+    if new.securebits & SECBIT_NOROOT == 0 && !only_caps {
+        if new.euid == 0 || new.uid == 0 {
+            new.cap_permitted = old.cap_bounding | old.cap_inheritable;
+        }
+        effective |= new.euid == 0;
+    }
+    let gains = set_id || new.cap_permitted & !old.cap_permitted != 0;
+    if gains && (privilege.no_new || privilege.watched) {
+        if privilege.no_new || !old.capable(Cap::Setuid) {
+            new.euid = new.uid;
+            new.egid = new.gid;
+        }
+        new.cap_permitted &= old.cap_permitted;
+    }
     new.suid = new.euid;
     new.fsuid = new.euid;
     new.sgid = new.egid;
     new.fsgid = new.egid;
-    let set_id = new.euid != old.uid || new.egid != old.gid;
-    if new.euid != old.euid || new.egid != old.egid {
+    if set_id || privilege.caps.is_some() {
         new.cap_ambient = 0;
     }
-    let rooted = new.securebits & SECBIT_NOROOT == 0;
-    if rooted && (new.euid == 0 || new.uid == 0) {
-        new.cap_permitted = old.cap_bounding | old.cap_inheritable;
-    } else {
-        new.cap_permitted = new.cap_ambient;
-    }
-    new.cap_effective = if rooted && new.euid == 0 {
+    new.cap_permitted |= new.cap_ambient;
+    new.cap_effective = if effective {
         new.cap_permitted
     } else {
         new.cap_ambient
     };
     new.securebits &= !SECBIT_KEEP_CAPS;
-    let grew = new.uid != 0 && new.cap_permitted & !new.cap_ambient != 0;
-    (new, set_id || grew)
+    let grew = effective || new.cap_permitted & !new.cap_ambient != 0;
+    let secure = set_id || new.uid != 0 && grew;
+    Ok((new, secure))
 }
 
 #[cfg(test)]
@@ -505,22 +539,55 @@ mod tests {
             &user,
             Privilege {
                 uid: Some(0),
-                gid: None,
+                ..Privilege::default()
             },
-        );
+        )
+        .unwrap();
         assert!(secure && new.euid == 0 && new.uid == 1000 && new.suid == 0);
         assert_eq!(new.cap_effective, user.cap_bounding);
-        let (new, secure) = exec(&user, Privilege::default());
+        let (new, secure) = exec(&user, Privilege::default()).unwrap();
         assert!(!secure && new.cap_permitted == 0);
-        let (new, secure) = exec(&Credentials::root(), Privilege::default());
+        let (new, secure) = exec(&Credentials::root(), Privilege::default()).unwrap();
         assert!(!secure && new.cap_effective == new.cap_bounding);
         let (new, secure) = exec(
             &Credentials::root(),
             Privilege {
                 uid: Some(1000),
-                gid: None,
+                ..Privilege::default()
             },
-        );
+        )
+        .unwrap();
         assert!(secure && new.cap_effective == 0 && new.euid == 1000);
+    }
+
+    #[test]
+    fn files_give_capabilities_within_the_bounding_set() {
+        let caps = |permitted, effective| Privilege {
+            caps: Some(FileCaps {
+                permitted,
+                inheritable: 0b1000,
+                effective,
+            }),
+            ..Privilege::default()
+        };
+        let user = Credentials {
+            cap_bounding: 0b0110,
+            ..Credentials::user(1000, 100)
+        };
+        let (new, secure) = exec(&user, caps(0b0010, true)).unwrap();
+        assert_eq!((new.cap_permitted, new.cap_effective), (0b0010, 0b0010));
+        assert!(secure && new.euid == 1000);
+        let (new, _) = exec(&user, caps(0b0011, false)).unwrap();
+        assert_eq!((new.cap_permitted, new.cap_effective), (0b0010, 0));
+        assert_eq!(exec(&user, caps(0b0011, true)).unwrap_err(), Errno::EPERM);
+        let heir = Credentials {
+            cap_inheritable: 0b1000,
+            cap_ambient: 0b1000,
+            ..user
+        };
+        let (new, _) = exec(&heir, caps(0b0010, true)).unwrap();
+        assert_eq!((new.cap_permitted, new.cap_ambient), (0b1010, 0));
+        let (new, _) = exec(&Credentials::root(), caps(0b0010, false)).unwrap();
+        assert_eq!(new.cap_effective, new.cap_bounding);
     }
 }

@@ -6,7 +6,8 @@ use core::sync::atomic::Ordering;
 
 use fs::cred::MAY_EXEC;
 use fs::file::oflag;
-use fs::inode::{S_IFMT, S_IFREG, S_ISGID, S_ISUID};
+use fs::filecaps::{self, FileCaps};
+use fs::inode::{Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID};
 use fs::mount::ms;
 use fs::namei::{LookupFlags, Walk};
 use fs::{Cap, Credentials, Errno, File, Path};
@@ -104,20 +105,7 @@ fn find(
         return Err(Errno::EACCES);
     }
     cred.permission(&inode, MAY_EXEC)?;
-    let mut privilege = Privilege::default();
-    // Who traces a program has all that it has.
-    let watched = !cred.capable(Cap::Setuid)
-        && thread
-            .tracer()
-            .is_some_and(|tracer| !tracer.cred().capable(Cap::SysPtrace));
-    let trusted = place.mount.flags() & ms::NOSUID == 0
-        && thread.no_new_privs.load(Ordering::Relaxed) == 0
-        && !watched;
-    if trusted {
-        let mode = inode.mode();
-        privilege.uid = (mode & S_ISUID != 0).then(|| inode.uid());
-        privilege.gid = (mode & (S_ISGID | 0o010) == S_ISGID | 0o010).then(|| inode.gid());
-    }
+    let privilege = privilege(thread, &place, &inode)?;
     // Whoever may execute it need not be able to read it: the kernel reads it for them.
     let file: Arc<File> = fs::open::open_path(&Credentials::root(), place, oflag::O_RDONLY)?;
     let exe = ExeFile::new(file.clone())?;
@@ -126,6 +114,36 @@ fn find(
         exe,
         privilege,
     })
+}
+
+/// What the file gives to the program in it.
+///
+/// # Errors
+/// `EINVAL` where its capabilities are none.
+fn privilege(thread: &Thread, place: &Path, inode: &Inode) -> Result<Privilege, Errno> {
+    // Who traces a program has all that it has.
+    let tracer = thread.tracer();
+    let mut privilege = Privilege {
+        no_new: thread.no_new_privs.load(Ordering::Relaxed) != 0,
+        watched: tracer.is_some_and(|tracer| !tracer.cred().capable(Cap::SysPtrace)),
+        ..Privilege::default()
+    };
+    if place.mount.flags() & ms::NOSUID != 0 {
+        return Ok(privilege);
+    }
+    privilege.caps = match inode.ops().get_xattr(inode, filecaps::ATTRIBUTE) {
+        Ok(value) => match FileCaps::parse(&value) {
+            Err(Errno::ENODATA) => None,
+            caps => Some(caps?),
+        },
+        Err(_) => None,
+    };
+    if !privilege.no_new {
+        let mode = inode.mode();
+        privilege.uid = (mode & S_ISUID != 0).then(|| inode.uid());
+        privilege.gid = (mode & (S_ISGID | 0o010) == S_ISGID | 0o010).then(|| inode.gid());
+    }
+    Ok(privilege)
 }
 
 /// Finds the program, follows `#!` lines, and builds the new memory.
@@ -186,7 +204,7 @@ fn prepare(thread: &Arc<Thread>, request: Request) -> Result<Ready, LoadError> {
         }
         None => None,
     };
-    let (cred, secure) = cred::exec(&old, found.privilege);
+    let (cred, secure) = cred::exec(&old, found.privilege)?;
     let stack_limit = thread.process().limit(Resource::Stack);
     let counted = strings.count(stack_limit)?;
 

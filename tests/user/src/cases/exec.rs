@@ -42,6 +42,12 @@ pub fn helper(words: &[&str]) -> ExitCode {
             println!("{:?}", open.collect::<Vec<_>>());
             ExitCode::SUCCESS
         }
+        ["capabilities"] => {
+            let of = |name| proc_field("/proc/self/status", name).expect("it is there");
+            let secure = getauxval(libc::AT_SECURE);
+            println!("{} {} {secure}", of("CapPrm"), of("CapEff"));
+            ExitCode::SUCCESS
+        }
         ["ids"] => {
             println!("{} {}", getuid(), geteuid());
             ExitCode::SUCCESS

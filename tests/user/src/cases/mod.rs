@@ -5,7 +5,9 @@ mod cgroup;
 mod clocks;
 mod core;
 mod deadline;
+mod errnos;
 mod exec;
+mod filecaps;
 mod files;
 mod futex_pi;
 mod hostile;
@@ -83,7 +85,9 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("clocks", clocks::CASES),
         ("core", core::CASES),
         ("deadline", deadline::CASES),
+        ("errnos", errnos::CASES),
         ("exec", exec::CASES),
+        ("filecaps", filecaps::CASES),
         ("files", files::CASES),
         ("futex_pi", futex_pi::CASES),
         ("hostile", hostile::CASES),
