@@ -15,10 +15,10 @@ use crate::procfs::system::TICK_NS;
 use crate::pseudofs::{Out, put};
 use crate::signal::SigSet;
 
-/// `PF_FORKNOEXEC`, `PF_RANDOMIZE`, `PF_EXITING`.
-const PF_FORKNOEXEC: u32 = 0x40;
-const PF_RANDOMIZE: u32 = 0x0040_0000;
 const PF_EXITING: u32 = 0x4;
+const PF_FORKNOEXEC: u32 = 0x40;
+const PF_SIGNALED: u32 = 0x400;
+const PF_RANDOMIZE: u32 = 0x0040_0000;
 const PAGE: u64 = 4096;
 
 /// Relations of a process, looked up at once.
@@ -123,16 +123,16 @@ pub(super) fn stat(subject: &Subject, out: &mut Out) -> Result<()> {
         ),
         None => {
             let usual = Attributes::default();
-            (usual, usual.shown_priority(), false, 0)
+            let forked = subject.process.execs.load(Ordering::Relaxed) == 0;
+            (usual, usual.shown_priority(), forked, 0)
         }
     };
+    let flag = |flag, is_set| if is_set { flag } else { 0 };
     let flags = PF_RANDOMIZE
-        | if forked { PF_FORKNOEXEC } else { 0 }
-        | if subject.thread.is_none() {
-            PF_EXITING
-        } else {
-            0
-        };
+        | flag(PF_FORKNOEXEC, forked)
+        | flag(PF_EXITING, subject.thread.is_none())
+        // The low bits of the word are the signal's number.
+        | flag(PF_SIGNALED, relations.exit_code & 0x7f != 0);
     let threads = subject.process.signals.lock().threads.len();
     let ticks = |ns: u64| ns / TICK_NS;
     put!(out, "{} (", subject.id);

@@ -258,14 +258,18 @@ pub fn child(body: impl FnOnce() -> i32) -> i32 {
     pid
 }
 
+/// Field `n` of a process's `stat` in proc(5), counted from 1, behind the name.
+#[track_caller]
+pub fn stat_field(pid: i32, n: usize) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+    let behind_name = stat.rsplit(") ").next().expect("a name in parentheses");
+    let field = behind_name.split_whitespace().nth(n - 3);
+    field.expect("enough fields").into()
+}
+
 /// Waits until process `pid` sleeps, as far as `/proc` tells.
 pub fn until_asleep(pid: i32) {
-    let sleeps = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
-        let behind_the_name = stat.rsplit(") ").next().expect("so the line is built");
-        behind_the_name.starts_with('S')
-    };
-    while !sleeps() {
+    while stat_field(pid, 3) != "S" {
         super::sleep_ms(1);
     }
 }

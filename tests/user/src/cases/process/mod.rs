@@ -3,9 +3,14 @@
 mod forking;
 mod futexes;
 mod identity;
+mod limits;
 mod rights;
+mod sharing;
+mod states;
 mod threads;
 
 use crate::cases::parts;
 
-parts![forking, threads, futexes, rights, identity];
+parts![
+    forking, threads, futexes, rights, identity, states, sharing, limits
+];

@@ -36,12 +36,9 @@ fn priority(pid: i32) -> i32 {
     param[0]
 }
 
-/// Field `n` of `stat` in proc(5), counted from 1.
+/// A number in field `n` of `stat`.
 fn stat_field(pid: i32, n: usize) -> i64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
-    let behind_name = stat.rsplit(") ").next().expect("a name in parentheses");
-    let field = behind_name.split_whitespace().nth(n - 3);
-    field.expect("enough fields").parse().expect("a number")
+    crate::sys::stat_field(pid, n).parse().expect("a number")
 }
 
 const PROCESSOR: usize = 39;

@@ -5,6 +5,7 @@ mod delivery;
 mod faults;
 mod handlers;
 mod interruption;
+mod state;
 
 use crate::cases::parts;
 use crate::sys::*;
@@ -12,7 +13,7 @@ use libc::{c_int, siginfo_t, ucontext_t};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize};
 
-parts![delivery, handlers, interruption, children, faults];
+parts![delivery, handlers, interruption, children, faults, state];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
