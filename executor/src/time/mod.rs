@@ -5,13 +5,16 @@
 )]
 
 mod armed;
+mod delay;
 mod heap;
 mod hrtimer;
 mod instant;
+pub mod jiffies;
 mod queue;
 mod sleep;
 
 pub use armed::{Armed, Expiry, armed};
+pub use delay::{mdelay, ndelay, udelay};
 pub use hrtimer::HrTimer;
 pub use instant::Instant;
 pub use queue::{TimerQueue, run_expired, set_timer_again};

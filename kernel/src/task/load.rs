@@ -19,6 +19,8 @@ struct Times {
     idle: AtomicU64,
     /// When the CPU went idle, or 0.
     idle_since: AtomicU64,
+    /// How often it did.
+    idle_calls: AtomicU64,
 }
 
 /// What [`times`] answers, in ns.
@@ -38,6 +40,7 @@ static TIMES: [Times; cpu::MAX_CPUS] = [const {
         system: AtomicU64::new(0),
         idle: AtomicU64::new(0),
         idle_since: AtomicU64::new(0),
+        idle_calls: AtomicU64::new(0),
     }
 }; cpu::MAX_CPUS];
 
@@ -57,9 +60,12 @@ pub(super) fn tick(ns: u64, user: bool, nice: bool) {
 
 /// This CPU goes idle. Context: its own loop, interrupts off.
 pub(super) fn idle_begins() {
-    TIMES[cpu::id() as usize]
-        .idle_since
-        .store(Instant::now().as_ns(), Ordering::Relaxed);
+    let times = &TIMES[cpu::id() as usize];
+    let now = Instant::now().as_ns();
+    times.idle_since.store(now, Ordering::Relaxed);
+    // Written by its own CPU alone.
+    let calls = times.idle_calls.load(Ordering::Relaxed);
+    times.idle_calls.store(calls + 1, Ordering::Relaxed);
 }
 
 /// This CPU is idle no more. Context: its own loop.
@@ -96,6 +102,12 @@ pub fn times(cpu: u32) -> CpuTimes {
         system: read(&times.system),
         idle: read(&times.idle) + under_way,
     }
+}
+
+/// How often CPU `cpu` went idle.
+pub fn idle_calls(cpu: u32) -> u64 {
+    let times = TIMES.get(cpu as usize);
+    times.map_or(0, |times| times.idle_calls.load(Ordering::Relaxed))
 }
 
 /// How often the CPUs turned to a user thread (`ctxt`).

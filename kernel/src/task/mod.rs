@@ -36,6 +36,8 @@ mod suspend_ktests;
 #[cfg(feature = "ktest")]
 mod suspend_sync_ktests;
 pub mod tick;
+#[cfg(feature = "ktest")]
+mod tick_ktests;
 mod view;
 #[cfg(feature = "ktest")]
 mod work_ktests;

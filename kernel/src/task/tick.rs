@@ -3,7 +3,7 @@
 //! An idle CPU has none, without `nohz=off`: the tick stops by itself when it finds the CPU idle, and the loop starts it again with the
 //! first thread that it polls.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use executor::cpu;
 use executor::time::{HrTimer, Instant};
@@ -11,16 +11,17 @@ use executor::time::{HrTimer, Instant};
 use crate::arch::{event, percpu};
 use crate::process;
 
-/// Ticks in a second. `times(2)` and `/proc` count in hundredths whatever this is.
-pub const HZ: u64 = 250;
-/// Time between two ticks, in ns.
-pub const TICK_NS: u64 = 1_000_000_000 / HZ;
+/// Ticks in a second, and nanoseconds between two. `times(2)` and `/proc` count in hundredths whatever this is.
+pub use executor::time::jiffies::{HZ, TICK_NS};
 
 /// One CPU's tick.
 pub struct Tick {
     timer: HrTimer,
     /// Written by the owner CPU only.
     running: AtomicBool,
+    /// How often it was stopped, and when last (ns). Written by the owner CPU only.
+    stops: AtomicU64,
+    stopped_at: AtomicU64,
 }
 
 impl Default for Tick {
@@ -35,6 +36,8 @@ impl Tick {
         Self {
             timer: HrTimer::new(on_tick),
             running: AtomicBool::new(false),
+            stops: AtomicU64::new(0),
+            stopped_at: AtomicU64::new(0),
         }
     }
 
@@ -46,6 +49,14 @@ impl Tick {
         }
     }
 
+    /// Stops it: nothing is lost by that, since the time so far is read off the clock ([`executor::time::jiffies`]) and idle
+    /// time is measured. Context: its own interrupt, which is not asked for again.
+    fn stop(&self, now: Instant) {
+        self.running.store(false, Ordering::Relaxed);
+        self.stops.fetch_add(1, Ordering::Relaxed);
+        self.stopped_at.store(now.as_ns(), Ordering::Relaxed);
+    }
+
     #[cold]
     fn start(&self) {
         self.running.store(true, Ordering::Relaxed);
@@ -53,17 +64,35 @@ impl Tick {
     }
 }
 
-/// Whether CPU `cpu` ticks.
-pub fn is_running(cpu: u32) -> bool {
-    let tasks = super::of(cpu);
-    tasks.is_some_and(|tasks| tasks.tick.running.load(Ordering::Relaxed))
+/// What there is to tell of a CPU's tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    /// Whether it runs.
+    pub running: bool,
+    /// How often it was stopped.
+    pub stops: u64,
+    /// When it was stopped last; boot if it never was.
+    pub stopped_at: Instant,
+}
+
+/// The tick of CPU `cpu`.
+pub fn snapshot(cpu: u32) -> Snapshot {
+    let Some(tasks) = super::of(cpu) else {
+        return Snapshot::default();
+    };
+    let tick = &tasks.tick;
+    Snapshot {
+        running: tick.running.load(Ordering::Relaxed),
+        stops: tick.stops.load(Ordering::Relaxed),
+        stopped_at: Instant::from_ns(tick.stopped_at.load(Ordering::Relaxed)),
+    }
 }
 
 /// Context: timer interrupt, on the CPU whose tick it is.
 fn on_tick(now: Instant) -> Option<Instant> {
     let here = percpu::this();
     if here.idle.load(Ordering::Relaxed) && event::is_tickless() {
-        super::this().tick.running.store(false, Ordering::Relaxed);
+        super::this().tick.stop(now);
         return None;
     }
     let user = here.interrupted_user.load(Ordering::Relaxed);

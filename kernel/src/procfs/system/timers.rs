@@ -5,14 +5,14 @@
 //!
 //! Source: Linux's `kernel/time/timer_list.c`.
 
-use executor::time::{Armed, Expiry, Instant, armed};
+use executor::time::{Armed, Expiry, Instant, armed, jiffies};
 use fs::Result;
 
 use crate::arch::{event, irq, smp, vectors};
 use crate::clockevent::{Features, Mode, Traits};
 use crate::panic::symbols;
 use crate::pseudofs::{Out, put};
-use crate::task::tick::{self, TICK_NS};
+use crate::task::{load, tick};
 
 /// So many timers are looked at with the CPU's queue held.
 const AT_A_TIME: usize = 32;
@@ -48,9 +48,27 @@ fn show_cpu(out: &mut Out, cpu: u32, now: Instant) {
     let events = irq::count(cpu, vectors::TIMER);
     put!(out, "  .nr_events      : {events}\n");
     put!(out, "  .nohz_mode      : {}\n", mode as u8);
-    let stopped = u32::from(!tick::is_running(cpu));
+    show_tick(out, cpu, first);
+    put!(out, "jiffies: {}\n\n", jiffies::at(now));
+}
+
+/// Whether a CPU ticks, and what it does without. `next` (ns) is its next timer.
+fn show_tick(out: &mut Out, cpu: u32, next: u64) {
+    let tick = tick::snapshot(cpu);
+    let stopped = u32::from(!tick.running);
     put!(out, "  .tick_stopped   : {stopped}\n");
-    put!(out, "jiffies: {}\n\n", now.as_ns() / TICK_NS);
+    put!(out, "  .idle_calls     : {}\n", load::idle_calls(cpu));
+    put!(out, "  .idle_sleeps    : {}\n", tick.stops);
+    let stopped_at = tick.stopped_at.as_ns();
+    put!(out, "  .idle_entrytime : {stopped_at} nsecs\n");
+    let idle = load::times(cpu).idle;
+    put!(out, "  .idle_sleeptime : {idle} nsecs\n");
+    put!(
+        out,
+        "  .last_jiffies   : {}\n",
+        jiffies::at(tick.stopped_at)
+    );
+    put!(out, "  .next_timer     : {next}\n");
 }
 
 /// Writes a CPU's timers in their order, and gives when the first expires.

@@ -19,6 +19,9 @@ cases![
     timerfd_is_cancelled_by_setting_the_clock,
     used_time_is_not_counted_asleep,
     many_timers_expire_in_order,
+    parts_of_used_time_make_up_the_whole,
+    alarm_clocks_ring,
+    only_who_may_wake_the_machine_sets_alarm_clocks,
 ];
 
 const ADJ_OFFSET: u32 = 0x1;
@@ -357,4 +360,116 @@ fn many_timers_expire_in_order() {
             "too early"
         );
     }
+}
+
+/// The parts of the processor time of this process.
+fn parts() -> [Duration; 2] {
+    let usage = ok(getrusage(libc::RUSAGE_SELF));
+    let part = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    [part(usage.ru_utime), part(usage.ru_stime)]
+}
+
+fn parts_of_used_time_make_up_the_whole() {
+    const LONG: Duration = Duration::from_millis(300);
+    let used = || now(libc::CLOCK_PROCESS_CPUTIME_ID);
+    let start = used();
+    while used() < start + LONG {
+        for _ in 0..10_000 {
+            std::hint::black_box(0);
+        }
+    }
+    let [user, _] = parts();
+    assert!(user > Duration::ZERO, "the tick has seen none of {LONG:?}");
+    let zeros = fs::File::open("/dev/zero").expect("it is there");
+    let mut buffer = vec![0; 1 << 20];
+    let start = used();
+    while used() < start + LONG {
+        std::io::Read::read(&mut &zeros, &mut buffer).expect("zeros");
+    }
+    // Sampled, but scaled so that they sum up to what was measured; each is cut to microseconds.
+    let before = used();
+    let [user, system] = parts();
+    let after = used();
+    assert!(
+        system > Duration::ZERO,
+        "the tick has seen none of {LONG:?}"
+    );
+    let sum = user + system;
+    assert!(
+        before <= sum + Duration::from_micros(2) && sum <= after,
+        "{before:?} {sum:?} {after:?}"
+    );
+}
+
+const ALARMS: [i32; 2] = [libc::CLOCK_REALTIME_ALARM, libc::CLOCK_BOOTTIME_ALARM];
+
+fn alarm_clocks_ring() {
+    let soon = Duration::from_millis(20);
+    for clock in ALARMS {
+        let shown = now(clock);
+        let setting = timespec(now(libc::CLOCK_REALTIME));
+        assert_eq!(clock_settime(clock, &setting), Err(libc::EINVAL));
+        let args = [clock as usize, 0, &raw const setting as usize, 0];
+        let begun = Instant::now();
+        let rest = timespec(soon);
+        let relative = [args[0], 0, &raw const rest as usize, 0];
+        assert_eq!(call(libc::SYS_clock_nanosleep, &relative), Ok(0));
+        assert!(begun.elapsed() >= soon);
+        let end = timespec(now(clock) + soon);
+        let absolute = [
+            args[0],
+            libc::TIMER_ABSTIME as usize,
+            &raw const end as usize,
+            0,
+        ];
+        assert_eq!(call(libc::SYS_clock_nanosleep, &absolute), Ok(0));
+        assert!(now(clock) >= shown + 2 * soon);
+        // A file, and a timer that signals.
+        let fd = call(libc::SYS_timerfd_create, &[args[0], 0]).expect("root may");
+        let setting = itimerspec(soon, Duration::ZERO);
+        call(
+            libc::SYS_timerfd_settime,
+            &[fd, 0, &raw const setting as usize, 0],
+        )
+        .expect("it is set");
+        let mut count = 0_u64;
+        assert_eq!(
+            call(libc::SYS_read, &[fd, &raw mut count as usize, 8]),
+            Ok(8)
+        );
+        assert_eq!(count, 1);
+        call(libc::SYS_close, &[fd]).expect("it is open");
+        let wanted = block(&[libc::SIGALRM]);
+        let mut id = 0_i32;
+        call(libc::SYS_timer_create, &[args[0], 0, &raw mut id as usize]).expect("root may");
+        let setting = [timespec(Duration::ZERO), timespec(soon)];
+        call(
+            libc::SYS_timer_settime,
+            &[id as usize, 0, setting.as_ptr() as usize, 0],
+        )
+        .expect("it is set");
+        assert_eq!(ok(sigwaitinfo(wanted)).si_signo, libc::SIGALRM);
+        call(libc::SYS_timer_delete, &[id as usize]).expect("it is there");
+    }
+}
+
+fn only_who_may_wake_the_machine_sets_alarm_clocks() {
+    in_child(|| {
+        become_user();
+        for clock in ALARMS {
+            now(clock);
+            let clock = clock as usize;
+            let mut id = 0_i32;
+            let rest = timespec(Duration::from_millis(1));
+            let refused = [
+                call(libc::SYS_timer_create, &[clock, 0, &raw mut id as usize]),
+                call(libc::SYS_timerfd_create, &[clock, 0]),
+                call(
+                    libc::SYS_clock_nanosleep,
+                    &[clock, 0, &raw const rest as usize, 0],
+                ),
+            ];
+            assert_eq!(refused, [Err(libc::EPERM); 3]);
+        }
+    });
 }

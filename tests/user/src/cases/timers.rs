@@ -13,6 +13,7 @@ cases![
     coarse_clocks_are_behind_and_go_on,
     programs_count_a_hundred_ticks_a_second,
     the_time_of_day_is_the_same_by_both_calls,
+    ticks_stop_on_idle_cpus_and_are_caught_up,
 ];
 
 /// Makes a timer on the monotonic clock that sends `event`.
@@ -211,4 +212,34 @@ fn the_time_of_day_is_the_same_by_both_calls() {
             "{before} {between} {after}"
         );
     }
+}
+
+/// The numbers that `list` has behind `name`, one for each CPU.
+fn numbers<'a>(list: &'a str, name: &str) -> impl Iterator<Item = u64> + use<'a> {
+    let name = name.to_string();
+    list.lines().filter_map(move |line| {
+        let rest = line.trim().strip_prefix(name.as_str())?;
+        let rest = rest.trim().trim_start_matches(':').trim();
+        rest.split(' ').next()?.parse().ok()
+    })
+}
+
+fn ticks_stop_on_idle_cpus_and_are_caught_up() {
+    const TICK_NS: u64 = 4_000_000;
+    /// Where the emulated clock interrupts late, Linux counts late.
+    const LATE: u64 = 50;
+    let read = || {
+        let list = listed();
+        let one = |name| numbers(&list, name).next().expect("it is there");
+        let sleeps: u64 = numbers(&list, ".idle_sleeps").sum();
+        (one("jiffies"), one("now at"), sleeps)
+    };
+    let (ticks, begun, sleeps) = read();
+    soon(|| {
+        sleep_ms(50);
+        read().2 > sleeps
+    });
+    let (last, ended, _) = read();
+    let (passed, due) = (last - ticks, (ended - begun) / TICK_NS);
+    assert!(passed.abs_diff(due) <= LATE, "{passed} ticks of {due}");
 }
