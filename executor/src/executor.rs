@@ -289,6 +289,7 @@ impl<P: Policy> Drop for Executor<P> {
         drain_messages(self.shared, drop);
         self.shared.free_dead();
         self.shared.retract();
+        self.shared.close_blocks();
     }
 }
 
@@ -318,7 +319,7 @@ fn now<P: Policy>() -> Instant {
 #[inline]
 pub(crate) fn complete<P: Policy>(done: Option<(Running<P>, Polled)>) {
     if let Some((running, polled)) = done {
-        drop(running.complete(polled));
+        running.complete(polled).drop_last();
     }
 }
 

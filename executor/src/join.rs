@@ -7,6 +7,7 @@
 use core::{
     fmt,
     future::Future,
+    mem::ManuallyDrop,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -30,8 +31,10 @@ impl core::error::Error for Aborted {}
 /// Dropping it lets the task go on by itself.
 #[must_use = "dropping a handle detaches the task; say so with `detach`"]
 pub struct JoinHandle<T> {
-    task: TaskRef,
+    task: ManuallyDrop<TaskRef>,
     read: ReadOutput<T>,
+    /// Whether a waker may have been left with the task.
+    registered: bool,
     taken: bool,
 }
 
@@ -40,8 +43,9 @@ impl<T> JoinHandle<T> {
     /// `task` was made with a join claim that is now the handle's, and `read` is for its future.
     pub(crate) unsafe fn new(task: TaskRef, read: ReadOutput<T>) -> Self {
         Self {
-            task,
+            task: ManuallyDrop::new(task),
             read,
+            registered: false,
             taken: false,
         }
     }
@@ -73,6 +77,7 @@ impl<T> Future for JoinHandle<T> {
             !self.taken,
             "a join handle is polled after it gave the output"
         );
+        self.registered = true;
         // SAFETY: the handle holds the claim, by its constructor.
         let output = core::task::ready!(unsafe { self.task.poll_join(self.read, cx) });
         self.taken = true;
@@ -84,8 +89,10 @@ impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
+        // SAFETY: the handle is gone after this.
+        let task = unsafe { ManuallyDrop::take(&mut self.task) };
         // SAFETY: the claim is the handle's and ends with it.
-        unsafe { self.task.unjoin() };
+        unsafe { task.unjoin(self.registered) };
     }
 }
 

@@ -80,6 +80,9 @@ pub trait Policy: Sized + 'static {
     /// dearer than all the rest of it.
     const TIMED: bool = true;
 
+    /// Whether [`Policy::refresh`] is asked of new tasks as well. A policy that does not have it spares each of them the call.
+    const REFRESHES: bool = true;
+
     /// The data of a new task whose spawner does not know the policy, but what the task is for.
     fn entity(urgency: Urgency) -> Self::Entity {
         let _ = urgency;
@@ -174,6 +177,7 @@ impl fmt::Debug for Fifo {
 impl Policy for Fifo {
     type Entity = ();
     const TIMED: bool = false;
+    const REFRESHES: bool = false;
 
     #[inline]
     fn enqueue(

@@ -17,18 +17,20 @@ use super::CpuLocal;
 pub(super) struct IrqState(bool);
 
 #[cfg(not(loom))]
-static TOKENS: AtomicU64 = AtomicU64::new(0);
+static TOKENS: AtomicU64 = AtomicU64::new(1);
 // Counted anew in each run of a model, which has to be the same each time.
 #[cfg(loom)]
 loom::lazy_static! {
-    static ref TOKENS: AtomicU64 = AtomicU64::new(0);
+    static ref TOKENS: AtomicU64 = AtomicU64::new(1);
 }
 
 struct HostCpu {
     word: Cell<u32>,
     calm: Cell<u32>,
+    /// What [`set_cpu`] made of it, or else the token's.
     cpu: Cell<u32>,
-    token: u64,
+    /// 0 before it is asked for: so a thread's area needs no code to be made.
+    token: Cell<u64>,
     irqs: Cell<bool>,
     shared: Cell<*const CpuShared>,
     current: Cell<*const Header>,
@@ -36,28 +38,54 @@ struct HostCpu {
 }
 
 impl HostCpu {
-    fn new() -> Self {
-        let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+    const fn new() -> Self {
         Self {
             word: Cell::new(0),
             calm: Cell::new(1),
-            cpu: Cell::new(token as u32),
-            token,
+            cpu: Cell::new(u32::MAX),
+            token: Cell::new(0),
             irqs: Cell::new(true),
             shared: Cell::new(core::ptr::null()),
             current: Cell::new(core::ptr::null()),
             softirq: Cell::new(core::ptr::null()),
         }
     }
+
+    #[inline(always)]
+    fn token(&self) -> u64 {
+        match self.token.get() {
+            0 => self.number(),
+            token => token,
+        }
+    }
+
+    #[cold]
+    fn number(&self) -> u64 {
+        let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+        self.token.set(token);
+        token
+    }
+
+    #[inline(always)]
+    fn cpu(&self) -> u32 {
+        match self.cpu.get() {
+            u32::MAX => {
+                self.cpu.set((self.token() - 1) as u32);
+                self.cpu.get()
+            }
+            cpu => cpu,
+        }
+    }
 }
 
 #[cfg(not(loom))]
 std::thread_local! {
-    static CPU: HostCpu = HostCpu::new();
+    static CPU: HostCpu = const { HostCpu::new() };
 }
 
 /// Calls `f` with the CPU that the calling thread plays.
 #[cfg(not(loom))]
+#[inline(always)]
 fn here<R>(f: impl FnOnce(&HostCpu) -> R) -> R {
     CPU.with(f)
 }
@@ -83,9 +111,9 @@ impl Area {
     /// A CPU that nobody plays yet.
     #[expect(clippy::new_without_default, reason = "each one is another")]
     pub fn new() -> Self {
-        Self(alloc::boxed::Box::leak(alloc::boxed::Box::new(
-            HostCpu::new(),
-        )))
+        let cpu = alloc::boxed::Box::leak(alloc::boxed::Box::new(HostCpu::new()));
+        cpu.number();
+        Self(cpu)
     }
 
     /// Makes the calling thread play this CPU, which no other plays from now on.
@@ -100,7 +128,7 @@ pub fn set_cpu(cpu: u32) {
 }
 
 pub(super) fn cpu() -> u32 {
-    here(|c| c.cpu.get())
+    here(HostCpu::cpu)
 }
 
 /// See [`owner_token`].
@@ -108,7 +136,7 @@ pub(super) type OwnerToken = u64;
 
 /// What tells this owner from others: here, the thread.
 pub(super) fn owner_token() -> OwnerToken {
-    here(|c| c.token)
+    here(HostCpu::token)
 }
 
 pub(super) fn this() -> *const CpuLocal {

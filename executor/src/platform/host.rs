@@ -62,14 +62,21 @@ fn run_some(executor: &Executor<Fifo>, enough: &AtomicBool) -> bool {
         left > 0 && !enough.load(Ordering::Acquire)
     });
     if left == 0 {
-        run_expired(Instant::now());
+        look_at_timers(executor);
     }
     found
 }
 
+/// Expires the timers that are due. There mostly are none, and then nobody asks for the time.
+fn look_at_timers(executor: &Executor<Fifo>) {
+    if executor.shared().timers().next_deadline().is_some() {
+        run_expired(Instant::now());
+    }
+}
+
 /// Sleeps until something is woken here, a timer is due, or `done`.
 fn idle(executor: &Executor<Fifo>, done: &AtomicBool) {
-    run_expired(Instant::now());
+    look_at_timers(executor);
     if !executor.prepare_idle() {
         return;
     }
@@ -80,7 +87,7 @@ fn idle(executor: &Executor<Fifo>, done: &AtomicBool) {
         }
     }
     executor.shared().set_looking();
-    run_expired(Instant::now());
+    look_at_timers(executor);
 }
 
 /// Runs `future` and the calling thread's tasks until `future` is ready.

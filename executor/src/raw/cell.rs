@@ -1,6 +1,5 @@
 //! One allocation per task: the policy's entity, the header, the future in place.
 
-use alloc::alloc::{alloc, dealloc};
 use core::{
     alloc::Layout,
     cell::UnsafeCell,
@@ -11,6 +10,7 @@ use core::{
 };
 
 use super::{
+    blocks,
     header::{Header, VTable},
     shared::CpuShared,
     state::State,
@@ -141,7 +141,7 @@ fn allocate_with<F: Future>(
     debug_assert!(!cpu::in_hardirq(), "spawned from a hard interrupt");
     let (layout, front) = TaskCell::<F>::layout(new.entity_len());
     // SAFETY: the layout has at least the header's size.
-    match NonNull::new(unsafe { alloc(layout) }) {
+    match unsafe { blocks::allocate(layout) } {
         Some(base) => Ok(place(base, front, new, future)),
         None => Err(future),
     }
@@ -255,7 +255,7 @@ unsafe fn dealloc_cell<F: Future>(task: NonNull<Header>) {
     // SAFETY: the contract is the same.
     let base = unsafe { take_apart::<F>(task) };
     // SAFETY: `allocate` took the block there with this layout, and nothing is left in it.
-    unsafe { dealloc(base.as_ptr(), layout) };
+    unsafe { blocks::free(base, layout) };
 }
 
 /// Drops what is left of a task: its memory, from the address given on, may be used again.

@@ -6,7 +6,11 @@ use core::{
     task::{Context, Waker},
 };
 
-use super::{placement, shared::CpuShared, state::State};
+use super::{
+    placement,
+    shared::CpuShared,
+    state::{State, WakeAndRelease},
+};
 use crate::{
     facade::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, traced},
     policy::EnqueueKind,
@@ -82,7 +86,7 @@ impl Header {
             home: AtomicPtr::new(ptr::from_ref(home).cast_mut()),
             vtable,
             msg_next: AtomicPtr::new(ptr::null_mut()),
-            want: AtomicU32::new(WANT_REFRESH),
+            want: AtomicU32::new(home.entity().first_want),
             entity_len,
             requeue: AtomicU8::new(EnqueueKind::New as u8),
             name_len: name.len() as u8,
@@ -133,16 +137,43 @@ impl Header {
 pub(super) unsafe fn wake(task: NonNull<Header>) {
     traced!(Woken, task);
     // SAFETY: the caller's reference keeps the header.
-    let header = unsafe { task.as_ref() };
-    if header.state.wake() {
-        {
-            let _no_alloc = crate::cpu::forbid_alloc();
-            // SAFETY: SCHEDULED was clear and is ours: the task waits, in no queue, and this is its only waker.
-            unsafe { placement::destination(task) }.push_woken(task);
-        }
-        // A task of this CPU may be more urgent than the one that woke it (rule 8).
-        crate::cpu::preempt_point();
+    if unsafe { task.as_ref() }.state.wake() {
+        // SAFETY: SCHEDULED was clear and is ours.
+        unsafe { push(task) };
     }
+}
+
+/// As [`wake`] and then [`release`], in one step.
+///
+/// # Safety
+/// The caller owns a reference and does not use it again.
+#[inline]
+pub(super) unsafe fn wake_and_release(task: NonNull<Header>) {
+    traced!(Woken, task);
+    // SAFETY: the caller's reference keeps the header.
+    match unsafe { task.as_ref() }.state.wake_and_release() {
+        // SAFETY: SCHEDULED was clear and is ours.
+        WakeAndRelease::Push => unsafe { push(task) },
+        // SAFETY: no reference is left, so the task is ours alone.
+        WakeAndRelease::Free => unsafe { free(task) },
+        WakeAndRelease::Nothing => {}
+    }
+}
+
+/// Queues a task that was just woken.
+///
+/// # Safety
+/// The caller turned SCHEDULED on, with RUNNING and COMPLETE off: so the task waits, lives until it is polled, is in no queue,
+/// and this is its only waker.
+#[inline(always)]
+unsafe fn push(task: NonNull<Header>) {
+    {
+        let _no_alloc = crate::cpu::forbid_alloc();
+        // SAFETY: the contract is the same.
+        unsafe { placement::destination(task) }.push_woken(task);
+    }
+    // A task of this CPU may be more urgent than the one that woke it (rule 8).
+    crate::cpu::preempt_point();
 }
 
 /// Gives one reference back and frees the task if it was the last, now or, where freeing is not allowed, later.
@@ -153,6 +184,19 @@ pub(super) unsafe fn wake(task: NonNull<Header>) {
 pub(super) unsafe fn release(task: NonNull<Header>) {
     // SAFETY: the caller's reference keeps the header.
     if unsafe { task.as_ref() }.state.ref_dec() {
+        // SAFETY: no reference is left, so the task is ours alone.
+        unsafe { free(task) }
+    }
+}
+
+/// As [`release`], of a reference that is probably the last.
+///
+/// # Safety
+/// As there.
+#[inline]
+pub(super) unsafe fn release_last(task: NonNull<Header>) {
+    // SAFETY: the caller's reference keeps the header.
+    if unsafe { task.as_ref() }.state.ref_dec_last() {
         // SAFETY: no reference is left, so the task is ours alone.
         unsafe { free(task) }
     }

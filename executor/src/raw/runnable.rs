@@ -259,7 +259,7 @@ impl<P: Policy> Drop for Runnable<P> {
         let (running, mut poll) = unsafe { Self::new(self.task) }.start();
         poll.before = poll.before.with(ABORT);
         let polled = poll.run();
-        drop(running.complete(polled));
+        running.complete(polled).drop_last();
     }
 }
 

@@ -9,12 +9,13 @@ use core::{
 #[cfg(target_os = "none")]
 use super::latency::Event;
 use super::{
-    header::Header,
+    blocks::Blocks,
+    header::{Header, WANT_NOTHING, WANT_REFRESH},
     latency::{Latency, PollLatency},
     queue::{Batch, MessageLink, PushStack, RunLink},
 };
 use crate::{
-    cpu,
+    cpu::{self, CpuOwned},
     facade::{AtomicU32, fence, mutant},
     platform,
     policy::{Policy, Urgency},
@@ -52,6 +53,8 @@ impl LevelKind {
 #[derive(Clone, Copy)]
 pub(crate) struct EntityOps {
     pub(super) len: u16,
+    /// What the policy is asked when the task is queued first.
+    pub(super) first_want: u32,
     pub(super) type_id: fn() -> TypeId,
     /// Writes the entity of a task of that urgency to the address.
     pub(super) init: unsafe fn(*mut u8, Urgency),
@@ -71,6 +74,11 @@ impl EntityOps {
         }
         Self {
             len: entity_len::<P>(),
+            first_want: if P::REFRESHES {
+                WANT_REFRESH
+            } else {
+                WANT_NOTHING
+            },
             type_id: TypeId::of::<P::Entity>,
             init: init_entity::<P>,
             drop: drop_entity::<P>,
@@ -121,6 +129,8 @@ pub struct CpuShared {
     entity: EntityOps,
     timers: TimerQueue,
     latency: Latency,
+    /// Memory for tasks (owner only).
+    pub(super) blocks: CpuOwned<Blocks>,
 }
 
 impl CpuShared {
@@ -139,6 +149,7 @@ impl CpuShared {
             entity,
             timers: TimerQueue::new(cpu),
             latency: Latency::default(),
+            blocks: CpuOwned::new(Blocks::new()),
         }
     }
 
@@ -281,9 +292,15 @@ impl CpuShared {
     }
 
     /// The CPU is about to poll: pushes from elsewhere interrupt it from now on. True if one came before.
+    ///
+    /// A thread of the host cannot be interrupted, and looks after a task's poll anyway: it says nothing.
     #[inline]
     pub(crate) fn set_busy(&self) -> bool {
-        self.set_mode_and_look(BUSY)
+        if cfg!(any(target_os = "none", loom)) || self.kind == LevelKind::Softirq {
+            self.set_mode_and_look(BUSY)
+        } else {
+            self.has_woken()
+        }
     }
 
     /// The CPU is in its loop again and looks before it leaves it.

@@ -48,6 +48,21 @@ impl Snapshot {
     }
 }
 
+/// What is left to do after [`State::wake_and_release`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WakeAndRelease {
+    /// Push the task on its home's wake queue: it lives until it is polled.
+    Push,
+    /// Free the task: it was complete, and the reference the last.
+    Free,
+    /// Nothing: it was woken already, or is complete and referred to.
+    Nothing,
+}
+
+/// Whether it is looked for tasks that nobody else refers to, as those are that were spawned and left alone, to spare them
+/// atomic steps. The threads of a kernel are referred to by their processes: the look would be in vain.
+pub(super) const LOOKS_FOR_SOLE: bool = !cfg!(target_os = "none");
+
 impl State {
     /// A task about to be queued for the first time: scheduled, with the reference of its own life and, if `join`, one
     /// for the handle.
@@ -66,11 +81,44 @@ impl State {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
+    /// The word, if there is one reference: its holder's, who calls. Then nobody else can get at the word, since whoever could
+    /// would need a reference, or make one of another; and no step that changes it need be an atomic one.
+    #[inline(always)]
+    fn sole(&self) -> Option<Snapshot> {
+        let now = self.load();
+        (now.refs() == 1).then_some(now)
+    }
+
     /// Sets SCHEDULED. True if the caller must push the task on its home's wake queue.
     #[inline(always)]
     pub(super) fn wake(&self) -> bool {
         let prev = Snapshot(self.0.fetch_or(SCHEDULED, Ordering::AcqRel));
         !prev.has(SCHEDULED | RUNNING | COMPLETE)
+    }
+
+    /// As [`State::wake`], and gives a reference back in the same step.
+    #[inline(always)]
+    pub(super) fn wake_and_release(&self) -> WakeAndRelease {
+        let mut now = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = (now | SCHEDULED) - REF;
+            match self
+                .0
+                .compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(other) => now = other,
+            }
+        }
+        let prev = Snapshot(now);
+        debug_assert!(prev.refs() > 0, "a task's reference is given back twice");
+        if !prev.has(SCHEDULED | RUNNING | COMPLETE) {
+            WakeAndRelease::Push
+        } else if prev.refs() == 1 {
+            WakeAndRelease::Free
+        } else {
+            WakeAndRelease::Nothing
+        }
     }
 
     /// As [`State::wake`], from within the task's own poll, whose end sees to it.
@@ -88,6 +136,12 @@ impl State {
     /// From SCHEDULED to RUNNING, by the owner that took the task out of a queue.
     #[inline(always)]
     pub(super) fn start(&self) -> Snapshot {
+        if LOOKS_FOR_SOLE && let Some(prev) = self.sole() {
+            debug_assert!(prev.has(SCHEDULED) && !prev.has(RUNNING | COMPLETE));
+            self.0
+                .store(prev.0 + RUNNING - SCHEDULED, Ordering::Relaxed);
+            return prev;
+        }
         // Both bits are known, so one addition clears the one and sets the other.
         let prev = Snapshot(self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel));
         debug_assert!(prev.has(SCHEDULED) && !prev.has(RUNNING | COMPLETE));
@@ -118,6 +172,11 @@ impl State {
 
     /// Ends the last poll: the future is gone and the output in its place. True if a join handle owns the output.
     pub(super) fn complete(&self) -> bool {
+        if let Some(prev) = self.sole() {
+            debug_assert!(prev.has(RUNNING) && !prev.has(COMPLETE | JOIN));
+            self.0.store(prev.0 + COMPLETE - RUNNING, Ordering::Relaxed);
+            return false;
+        }
         let prev = Snapshot(self.0.fetch_add(COMPLETE - RUNNING, Ordering::AcqRel));
         debug_assert!(prev.has(RUNNING) && !prev.has(COMPLETE));
         prev.has(JOIN)
@@ -127,6 +186,38 @@ impl State {
     pub(super) fn unjoin(&self) -> bool {
         let prev = Snapshot(self.0.fetch_and(!JOIN, Ordering::AcqRel));
         prev.has(COMPLETE)
+    }
+
+    /// As [`State::unjoin_early`], on the CPU that polls the task. False, and nothing given up, if others refer to it.
+    ///
+    /// # Context
+    /// The task's home, preemption off, outside the task's own poll: so that nobody polls it meanwhile.
+    #[inline(always)]
+    pub(super) fn unjoin_at_home(&self) -> bool {
+        let now = self.load();
+        // The two are the handle's and the task's own, by which only its home changes the word.
+        let alone = now.refs() == 2 && !now.has(COMPLETE | RUNNING);
+        if alone {
+            self.0.store(now.0 - JOIN - REF, Ordering::Relaxed);
+        }
+        alone
+    }
+
+    /// Gives the handle's claim and its reference up in one step. False, and neither given up, if the task is complete, or
+    /// others change the word at this very moment.
+    pub(super) fn unjoin_early(&self) -> bool {
+        let now = self.load();
+        // The reference is not the last: a task that is not complete has that of its own life.
+        !now.has(COMPLETE)
+            && self
+                .0
+                .compare_exchange(
+                    now.0,
+                    now.0 - JOIN - REF,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
     }
 
     /// Notes a message. True if there was none, so that the caller queues it.
@@ -151,5 +242,11 @@ impl State {
         let prev = Snapshot(self.0.fetch_sub(REF, Ordering::AcqRel));
         debug_assert!(prev.refs() > 0, "a task's reference is given back twice");
         prev.refs() == 1
+    }
+
+    /// As [`State::ref_dec`], where the reference is probably the last.
+    #[inline(always)]
+    pub(super) fn ref_dec_last(&self) -> bool {
+        self.sole().is_some() || self.ref_dec()
     }
 }

@@ -12,7 +12,7 @@ use super::{
     CpuShared,
     cell::ReadOutput,
     header::{self, Header, WANT_NOTHING, WANT_REFRESH},
-    state::{COMPLETE, PINNED, ROAMS, RUNNING, SCHEDULED},
+    state::{COMPLETE, LOOKS_FOR_SOLE, PINNED, ROAMS, RUNNING, SCHEDULED, State},
     waker,
 };
 use crate::{
@@ -251,11 +251,40 @@ impl TaskRef {
         Poll::Ready(unsafe { read(self.0) })
     }
 
-    /// Gives the join claim up.
+    /// Gives the join claim up, and the reference. `registered` is whether [`TaskRef::poll_join`] ever left a waker.
     ///
     /// # Safety
     /// The caller holds the claim and does not use it again.
-    pub(crate) unsafe fn unjoin(&self) {
+    #[inline]
+    pub(crate) unsafe fn unjoin(self, registered: bool) {
+        let state = &self.header().state;
+        if !registered && (self.is_at_home(State::unjoin_at_home) || state.unjoin_early()) {
+            // Given up with the claim.
+            mem::forget(self);
+            return;
+        }
+        // SAFETY: the contract is the same.
+        unsafe { self.unjoin_late() };
+    }
+
+    /// Whether this is the CPU that polls the task, and `then` is true of its state there. Where tasks that nobody else refers
+    /// to are not looked for, nothing is.
+    #[inline(always)]
+    fn is_at_home(&self, then: impl FnOnce(&State) -> bool) -> bool {
+        if !LOOKS_FOR_SOLE {
+            return false;
+        }
+        let header = self.header();
+        // Only its own CPU sends a task elsewhere that nobody wakes, and not in the midst of this.
+        let _stay = cpu::preempt_disable();
+        cpu::shared().is_some_and(|here| ptr::eq(here, header.home())) && then(&header.state)
+    }
+
+    /// As [`TaskRef::unjoin`], whatever the state.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn unjoin_late(self) {
         let header = self.header();
         let waker = mem::take(&mut *header.join.lock());
         drop(waker);
@@ -263,6 +292,14 @@ impl TaskRef {
             // SAFETY: complete, and the output was ours with the claim.
             unsafe { (header.vtable.drop_output)(self.0) };
         }
+    }
+
+    /// Drops a reference that is probably the last.
+    #[inline]
+    pub(crate) fn drop_last(self) {
+        let task = mem::ManuallyDrop::new(self).0;
+        // SAFETY: the reference is ours and not used again.
+        unsafe { header::release_last(task) };
     }
 
     /// Queues a new task for the first time.

@@ -22,10 +22,8 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: the waker's reference is held until the next line.
-    unsafe { header::wake(header(data)) };
     // SAFETY: the waker is consumed, so its reference is ours to give back.
-    unsafe { header::release(header(data)) };
+    unsafe { header::wake_and_release(header(data)) };
 }
 
 unsafe fn wake_by_ref(data: *const ()) {

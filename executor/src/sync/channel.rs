@@ -1,4 +1,7 @@
 //! A bounded channel: many senders, many receivers, allocated once.
+//!
+//! Everything that somebody waits for changes under the ring's lock, or is followed by taking it: so whoever waits, and looks
+//! under that lock after joining a queue, is seen there or sees the change, and no other fence is needed.
 
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{fmt, sync::atomic::Ordering};
@@ -74,16 +77,16 @@ impl<T> Sender<T> {
     /// The value comes back if the channel is full or no receiver is left.
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
         let shared = &*self.shared;
+        let mut ring = shared.ring.lock();
         if shared.receivers.load(Ordering::Acquire) == 0 {
             return Err(SendError::Closed(value));
         }
-        let mut ring = shared.ring.lock();
         if ring.len() == shared.capacity {
             return Err(SendError::Full(value));
         }
         ring.push_back(value);
         drop(ring);
-        shared.not_empty.wake_one();
+        shared.not_empty.wake_one_locked();
         Ok(())
     }
 
@@ -102,7 +105,7 @@ impl<T> Sender<T> {
             }
             done => Some(done),
         };
-        self.shared.not_full.wait_until(attempt).await
+        self.shared.not_full.wait_until_locked(attempt).await
     }
 }
 
@@ -115,14 +118,15 @@ impl<T> Receiver<T> {
     /// [`RecvError`] says why there is nothing.
     pub fn try_recv(&self) -> Result<T, RecvError> {
         let shared = &*self.shared;
-        // Asked first: what a sender sent before it went is seen after it is known to be gone.
-        let closed = shared.senders.load(Ordering::Acquire) == 0;
-        match shared.ring.with(VecDeque::pop_front) {
+        let mut ring = shared.ring.lock();
+        match ring.pop_front() {
             Some(value) => {
-                shared.not_full.wake_one();
+                drop(ring);
+                shared.not_full.wake_one_locked();
                 Ok(value)
             }
-            None if closed => Err(RecvError::Closed),
+            // Nobody sends meanwhile.
+            None if shared.senders.load(Ordering::Acquire) == 0 => Err(RecvError::Closed),
             None => Err(RecvError::Empty),
         }
     }
@@ -137,7 +141,7 @@ impl<T> Receiver<T> {
             Err(RecvError::Closed) => Some(None),
             Err(RecvError::Empty) => None,
         };
-        self.shared.not_empty.wait_until(attempt).await
+        self.shared.not_empty.wait_until_locked(attempt).await
     }
 
     /// How many values wait, at this moment.
@@ -163,6 +167,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.ring.with(|_| ());
             self.shared.not_empty.wake_all();
         }
     }
@@ -180,6 +185,7 @@ impl<T> Clone for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         if self.shared.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.ring.with(|_| ());
             self.shared.not_full.wake_all();
         }
     }

@@ -101,6 +101,15 @@ impl WaitQueue {
         self.wake(1) > 0
     }
 
+    /// As [`WaitQueue::wake_one`], after a change made under a lock which [`WaitQueue::wait_until_locked`]'s condition takes.
+    #[inline]
+    pub(super) fn wake_one_locked(&self) {
+        // Who looked before the change had joined before that, and what it did before it gave the lock back is seen here.
+        if !self.is_empty() {
+            self.wake_round(true, 1);
+        }
+    }
+
     /// Wakes all waiters, and says how many.
     ///
     /// # Context
@@ -169,6 +178,7 @@ impl WaitQueue {
             queue: self,
             entry: Entry::new(),
             queued: false,
+            fenced: true,
         }
     }
 
@@ -185,11 +195,42 @@ impl WaitQueue {
         }
     }
 
-    /// Puts `entry` in the queue, or notes the waker if it is in it. True if it was not.
+    /// As [`WaitQueue::wait_until`], for a condition that takes a lock under which it is changed.
+    pub(super) fn wait_until_locked<T, F: FnMut() -> Option<T>>(
+        &self,
+        condition: F,
+    ) -> WaitUntil<'_, F> {
+        let mut until = self.wait_until(condition);
+        until.wait.fenced = false;
+        until
+    }
+
+    /// Puts `entry` in the queue, or notes the waker if it is in it. True if it was not: the caller looks again at what it
+    /// waits for.
     ///
     /// # Safety
     /// The entry belongs to this queue alone, and is taken out by `cancel` before it moves or goes.
     pub(super) unsafe fn enqueue(
+        &self,
+        entry: &Entry,
+        waker: &Waker,
+        exclusive: bool,
+        stays: bool,
+    ) -> bool {
+        // SAFETY: the contract is the same.
+        let fresh = unsafe { self.enqueue_unfenced(entry, waker, exclusive, stays) };
+        if fresh && !mutant!(NoFenceAfterJoin) {
+            // Before that look: see `wake`.
+            fence(Ordering::SeqCst);
+        }
+        fresh
+    }
+
+    /// As [`WaitQueue::enqueue`], for a look under a lock that whoever wakes has taken.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn enqueue_unfenced(
         &self,
         entry: &Entry,
         waker: &Waker,
@@ -216,10 +257,6 @@ impl WaitQueue {
             (old, fresh)
         };
         drop(old);
-        if fresh && !mutant!(NoFenceAfterJoin) {
-            // Before the caller looks at what it waits for: see `wake`.
-            fence(Ordering::SeqCst);
-        }
         fresh
     }
 
@@ -271,6 +308,8 @@ pub struct Wait<'a> {
     queue: &'a WaitQueue,
     entry: Entry,
     queued: bool,
+    /// Whether to order the join before the look at what is waited for.
+    fenced: bool,
 }
 
 impl Wait<'_> {
@@ -290,7 +329,13 @@ impl Wait<'_> {
         let this = unsafe { self.get_unchecked_mut() };
         this.queued = true;
         // SAFETY: the entry is pinned with this future, whose drop takes it out.
-        unsafe { this.queue.enqueue(&this.entry, waker, true, false) }
+        unsafe {
+            if this.fenced {
+                this.queue.enqueue(&this.entry, waker, true, false)
+            } else {
+                this.queue.enqueue_unfenced(&this.entry, waker, true, false)
+            }
+        }
     }
 }
 
