@@ -21,6 +21,8 @@ pub enum Mutant {
     CancelDoesNotWait,
     /// A join handle looks for the end before it leaves its waker, and not after.
     JoinLooksFirst,
+    /// A place for a task is free before what was in it is gone for others.
+    FreePlaceTooSoon,
     /// A wait/wound context waits for an older one while it holds what that wants.
     LetTheYoungerWait,
     /// A grace period waits for the CPU that began it only.

@@ -10,7 +10,7 @@ use super::{
     task_ref::TaskRef,
 };
 use crate::{
-    facade::{AtomicBool, const_fn},
+    facade::{AtomicBool, const_fn, mutant},
     join::JoinHandle,
     spawn::{SpawnError, SpawnErrorKind, Spawner},
 };
@@ -78,7 +78,10 @@ impl<const SIZE: usize> TaskSlot<SIZE> {
             assert!(size_of::<TaskCell<F>>() <= SIZE, "the task does not fit");
             assert!(align_of::<TaskCell<F>>() <= align_of::<Self>());
         }
-        if self.taken.swap(true, Ordering::Acquire) {
+        let taken = self
+            .taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
             let kind = SpawnErrorKind::Occupied;
             return Err(SpawnError { future, kind });
         }
@@ -116,7 +119,12 @@ impl<const SIZE: usize> TaskSlot<SIZE> {
         let base = unsafe { cell::take_apart::<F>(task) };
         // SAFETY: `place` put it at the beginning of a slot that lives for ever.
         let slot = unsafe { base.cast::<Self>().as_ref() };
-        slot.taken.store(false, Ordering::Release);
+        let order = if mutant!(FreePlaceTooSoon) {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        slot.taken.store(false, order);
     }
 }
 

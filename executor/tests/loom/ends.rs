@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use executor::{Executor, Fifo, NoHooks, TaskRef, mutants::Mutant, spawn};
+use executor::{Executor, Fifo, NoHooks, TaskRef, spawn};
 use loom::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
@@ -31,12 +31,11 @@ fn join_gets_the_output_whenever_it_comes() {
     model(joins_from_another_cpu);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_join_looks_first() {
-    Mutant::JoinLooksFirst.make();
-    model(joins_from_another_cpu);
-}
+mistake!(
+    mutant_join_looks_first,
+    JoinLooksFirst,
+    model(joins_from_another_cpu)
+);
 
 /// Counts drops.
 struct Tell(Arc<AtomicUsize>);

@@ -6,10 +6,23 @@
 //! mistake make it, and must fail.
 #![cfg(loom)]
 
+/// A model that makes a mistake, which must be found.
+macro_rules! mistake {
+    ($name:ident, $mistake:ident, $model:expr) => {
+        #[test]
+        #[ignore = "makes a mistake; run by `every_mistake_is_found`"]
+        fn $name() {
+            executor::mutants::Mutant::$mistake.make();
+            $model;
+        }
+    };
+}
+
 mod ends;
 mod machine;
 mod mutexes;
 mod rcu;
+mod slots;
 mod spinning;
 mod stacks;
 mod suspended;

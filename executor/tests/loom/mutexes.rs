@@ -5,10 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use executor::{
-    mutants::Mutant,
-    sync::{Mutex, RwLock, Semaphore, WwClass, WwContext, WwMutex},
-};
+use executor::sync::{Mutex, RwLock, Semaphore, WwClass, WwContext, WwMutex};
 use loom::thread;
 
 use crate::machine::{block_on, model, poll_once};
@@ -51,12 +48,11 @@ fn a_dropped_mutex_waiter_hands_the_mutex_on() {
     model(unlock_meets_a_dropped_waiter);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_keep_granted_permits() {
-    Mutant::KeepGrantedPermits.make();
-    model(unlock_meets_a_dropped_waiter);
-}
+mistake!(
+    mutant_keep_granted_permits,
+    KeepGrantedPermits,
+    model(unlock_meets_a_dropped_waiter)
+);
 
 /// A waits for two permits and is dropped, B waits for one: a release meets the drop, and B gets its permit.
 #[test]
@@ -129,12 +125,11 @@ fn wait_wound_contexts_do_not_deadlock() {
     model(two_contexts_take_two_mutexes);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_let_the_younger_wait() {
-    Mutant::LetTheYoungerWait.make();
-    model(two_contexts_take_two_mutexes);
-}
+mistake!(
+    mutant_let_the_younger_wait,
+    LetTheYoungerWait,
+    model(two_contexts_take_two_mutexes)
+);
 
 #[test]
 fn a_dropped_wait_wound_waiter_hands_the_mutex_on() {

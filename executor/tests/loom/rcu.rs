@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use executor::{Executor, Fifo, NoHooks, mutants::Mutant, rcu, rcu::Srcu, spawn};
+use executor::{Executor, Fifo, NoHooks, rcu, rcu::Srcu, spawn};
 use loom::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -57,12 +57,11 @@ fn a_grace_period_waits_for_readers() {
     model(a_reader_meets_a_grace_period);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_rcu_forgets_others() {
-    Mutant::RcuForgetsOthers.make();
-    model(a_reader_meets_a_grace_period);
-}
+mistake!(
+    mutant_rcu_forgets_others,
+    RcuForgetsOthers,
+    model(a_reader_meets_a_grace_period)
+);
 
 /// As above, for readers that may wait.
 fn an_srcu_reader_meets_a_writer() {
@@ -88,9 +87,8 @@ fn srcu_waits_for_readers() {
     model(an_srcu_reader_meets_a_writer);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_srcu_reads_uncounted() {
-    Mutant::SrcuReadsUncounted.make();
-    model(an_srcu_reader_meets_a_writer);
-}
+mistake!(
+    mutant_srcu_reads_uncounted,
+    SrcuReadsUncounted,
+    model(an_srcu_reader_meets_a_writer)
+);

@@ -12,7 +12,6 @@ use std::{
 use executor::{
     cpu, current,
     model::{AtomicBool, point},
-    mutants::Mutant,
     yield_now,
 };
 use loom::{sync::atomic::Ordering, thread};
@@ -109,19 +108,16 @@ fn a_wake_reaches_a_suspended_poll() {
     at_every_point(2, ONE_CPU, a_wake_comes_from_elsewhere);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_suspended_is_idle() {
-    Mutant::SuspendedIsIdle.make();
-    at_every_point(2, ONE_CPU, a_wake_comes_from_elsewhere);
-}
-
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_keep_place() {
-    Mutant::KeepPlace.make();
-    at_every_point(2, ONE_CPU, a_wake_comes_from_elsewhere);
-}
+mistake!(
+    mutant_suspended_is_idle,
+    SuspendedIsIdle,
+    at_every_point(2, ONE_CPU, a_wake_comes_from_elsewhere)
+);
+mistake!(
+    mutant_keep_place,
+    KeepPlace,
+    at_every_point(2, ONE_CPU, a_wake_comes_from_elsewhere)
+);
 
 fn an_abort_comes_from_elsewhere(make: Make) {
     let machine = Machine::boot(make);
@@ -152,12 +148,11 @@ fn an_aborted_poll_returns_before_its_future_is_dropped() {
     at_every_point(2, ONE_CPU, an_abort_comes_from_elsewhere);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_drop_suspended() {
-    Mutant::DropSuspended.make();
-    at_every_point(2, ONE_CPU, an_abort_comes_from_elsewhere);
-}
+mistake!(
+    mutant_drop_suspended,
+    DropSuspended,
+    at_every_point(2, ONE_CPU, an_abort_comes_from_elsewhere)
+);
 
 #[test]
 fn the_last_reference_to_a_suspended_task_may_go() {
@@ -232,26 +227,21 @@ fn a_poll_goes_where_it_asks_to_go_and_is_woken_there() {
     at_every_point(1, TWO_CPUS, a_poll_moves_itself);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_send_before_switch() {
-    Mutant::SendBeforeSwitch.make();
-    at_every_point(1, TWO_CPUS, a_poll_moves_itself);
-}
-
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_keep_executor() {
-    Mutant::KeepExecutor.make();
-    at_every_point(1, TWO_CPUS, a_poll_moves_itself);
-}
-
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_give_stack_too_soon() {
-    Mutant::GiveStackTooSoon.make();
-    at_every_point(1, TWO_CPUS, a_poll_moves_itself);
-}
+mistake!(
+    mutant_send_before_switch,
+    SendBeforeSwitch,
+    at_every_point(1, TWO_CPUS, a_poll_moves_itself)
+);
+mistake!(
+    mutant_keep_executor,
+    KeepExecutor,
+    at_every_point(1, TWO_CPUS, a_poll_moves_itself)
+);
+mistake!(
+    mutant_give_stack_too_soon,
+    GiveStackTooSoon,
+    at_every_point(1, TWO_CPUS, a_poll_moves_itself)
+);
 
 #[test]
 fn without_a_stack_a_poll_goes_on() {
@@ -305,12 +295,11 @@ fn a_refused_stack_is_asked_for_again() {
     at_every_point(0, ONE_CPU, a_stack_comes_late);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_forget_refusal() {
-    Mutant::ForgetRefusal.make();
-    at_every_point(0, ONE_CPU, a_stack_comes_late);
-}
+mistake!(
+    mutant_forget_refusal,
+    ForgetRefusal,
+    at_every_point(0, ONE_CPU, a_stack_comes_late)
+);
 
 /// One poll spins until another task has run, which is woken from elsewhere. Nothing interrupts it but what that asks
 /// for, and one tick.
@@ -342,16 +331,13 @@ fn a_poll_makes_way_for_what_is_woken_from_elsewhere() {
     model(a_poll_spins_for_another_task);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_stay_looking() {
-    Mutant::StayLooking.make();
-    model(a_poll_spins_for_another_task);
-}
-
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_look_once() {
-    Mutant::LookOnce.make();
-    model(a_poll_spins_for_another_task);
-}
+mistake!(
+    mutant_stay_looking,
+    StayLooking,
+    model(a_poll_spins_for_another_task)
+);
+mistake!(
+    mutant_look_once,
+    LookOnce,
+    model(a_poll_spins_for_another_task)
+);

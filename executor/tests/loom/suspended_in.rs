@@ -12,7 +12,6 @@ use std::{
 
 use executor::{
     model,
-    mutants::Mutant,
     sync::{
         Completion, Mutex, Notify, RwLock, RwSpinLock, Semaphore, SpinLock, SpinLockBh,
         SpinLockIrq, WaitQueue, channel, oneshot,
@@ -105,12 +104,11 @@ fn spin_locks_are_held_to_their_end() {
     at_all(spinning, spins, spun);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_ignore_guards() {
-    Mutant::IgnoreGuards.make();
-    at_all(spinning, spins, spun);
-}
+mistake!(
+    mutant_ignore_guards,
+    IgnoreGuards,
+    at_all(spinning, spins, spun)
+);
 
 #[test]
 fn a_mutex_excludes_suspended_owners_too() {

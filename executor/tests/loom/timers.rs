@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use executor::{
     Executor, Fifo,
-    mutants::Mutant,
     time::{HrTimer, Instant, run_expired},
 };
 use loom::{
@@ -46,12 +45,11 @@ fn cancelling_a_timer_waits_for_its_callback() {
     model(cancel_meets_expiry);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_cancel_does_not_wait() {
-    Mutant::CancelDoesNotWait.make();
-    model(cancel_meets_expiry);
-}
+mistake!(
+    mutant_cancel_does_not_wait,
+    CancelDoesNotWait,
+    model(cancel_meets_expiry)
+);
 
 #[test]
 fn a_timer_is_armed_here_and_moved_from_there() {

@@ -2,10 +2,7 @@
 
 use std::{future::Future, sync::Arc, task::Context};
 
-use executor::{
-    mutants::Mutant,
-    sync::{Completion, Notify as Note, WaitQueue, channel, oneshot},
-};
+use executor::sync::{Completion, Notify as Note, WaitQueue, channel, oneshot};
 use loom::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -33,12 +30,11 @@ fn wait_until_sees_what_was_set_before_the_wake() {
     model(a_waiter_meets_a_wake);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_no_fence_after_join() {
-    Mutant::NoFenceAfterJoin.make();
-    model(a_waiter_meets_a_wake);
-}
+mistake!(
+    mutant_no_fence_after_join,
+    NoFenceAfterJoin,
+    model(a_waiter_meets_a_wake)
+);
 
 /// A waits and is dropped, B waits, one wake-up: B gets it, however the drop and the wake-up meet.
 fn wake_meets_a_dropped_waiter() {
@@ -68,12 +64,11 @@ fn a_dropped_waiter_hands_its_wakeup_on() {
     model(wake_meets_a_dropped_waiter);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_keep_granted_wake() {
-    Mutant::KeepGrantedWake.make();
-    model(wake_meets_a_dropped_waiter);
-}
+mistake!(
+    mutant_keep_granted_wake,
+    KeepGrantedWake,
+    model(wake_meets_a_dropped_waiter)
+);
 
 #[test]
 fn completion_lets_both_waiters_go() {

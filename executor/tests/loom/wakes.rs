@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use executor::{Executor, Fifo, JoinHandle, NoHooks, irq::IrqEvent, mutants::Mutant};
+use executor::{Executor, Fifo, JoinHandle, NoHooks, irq::IrqEvent};
 use loom::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -30,26 +30,21 @@ fn a_wake_from_another_cpu_is_never_lost() {
     model(wake_reaches_an_idle_or_busy_cpu);
 }
 
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_no_fence_after_push() {
-    Mutant::NoFenceAfterPush.make();
-    model(wake_reaches_an_idle_or_busy_cpu);
-}
-
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_idle_after_look() {
-    Mutant::IdleAfterLook.make();
-    model(wake_reaches_an_idle_or_busy_cpu);
-}
-
-#[test]
-#[ignore = "makes a mistake; run by `every_mistake_is_found`"]
-fn mutant_forget_wake_in_poll() {
-    Mutant::ForgetWakeInPoll.make();
-    model(wake_reaches_an_idle_or_busy_cpu);
-}
+mistake!(
+    mutant_no_fence_after_push,
+    NoFenceAfterPush,
+    model(wake_reaches_an_idle_or_busy_cpu)
+);
+mistake!(
+    mutant_idle_after_look,
+    IdleAfterLook,
+    model(wake_reaches_an_idle_or_busy_cpu)
+);
+mistake!(
+    mutant_forget_wake_in_poll,
+    ForgetWakeInPoll,
+    model(wake_reaches_an_idle_or_busy_cpu)
+);
 
 #[test]
 fn two_wakers_push_on_one_queue() {
