@@ -23,6 +23,8 @@ pub enum Mutant {
     JoinLooksFirst,
     /// A place for a task is free before what was in it is gone for others.
     FreePlaceTooSoon,
+    /// No mistake: it is not looked for tasks that nobody else refers to, to spare large models steps.
+    NeverSole,
     /// A wait/wound context waits for an older one while it holds what that wants.
     LetTheYoungerWait,
     /// A grace period waits for the CPU that began it only.

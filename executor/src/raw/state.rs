@@ -85,6 +85,9 @@ impl State {
     /// would need a reference, or make one of another; and no step that changes it need be an atomic one.
     #[inline(always)]
     fn sole(&self) -> Option<Snapshot> {
+        if mutant!(NeverSole) {
+            return None;
+        }
         let now = self.load();
         (now.refs() == 1).then_some(now)
     }

@@ -48,6 +48,8 @@ mistake!(
 
 #[test]
 fn two_wakers_push_on_one_queue() {
+    // Steps that other models have.
+    executor::mutants::Mutant::NeverSole.make();
     model_within(2, || {
         let interrupts = boot();
         let ex = Executor::new(Fifo::new());
