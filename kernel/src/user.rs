@@ -115,10 +115,8 @@ pub async fn run(thread: Arc<Thread>, mut regs: Box<UserRegs>) {
             Event::Exception => deliver::exception(&thread, &mut regs),
             Event::Interrupt => {}
             Event::Work => {
-                if thread.work() & !WORK_RSEQ != 0 {
-                    if !deliver::attend(&thread, &mut regs).await {
-                        break;
-                    }
+                if thread.work() & !WORK_RSEQ != 0 && !deliver::attend(&thread, &mut regs).await {
+                    break;
                 }
                 if thread.work() & WORK_RSEQ != 0 {
                     rseq::attend(&thread, &mut regs);
