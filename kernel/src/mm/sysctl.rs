@@ -16,6 +16,10 @@ pub static USER_RESERVE_KBYTES: Tunable = Tunable::new(128 << 10, 0, i64::MAX >>
 pub static MAX_MAP_COUNT: Tunable = Tunable::new(65530, 0, i32::MAX as i64);
 /// The lowest address that may be mapped.
 pub static MMAP_MIN_ADDR: Tunable = Tunable::new(64 << 10, 0, i32::MAX as i64);
+/// Whether who finds no memory ends itself, instead of the worst.
+pub static OOM_KILL_ALLOCATING_TASK: Tunable = Tunable::new(0, i32::MIN as i64, i32::MAX as i64);
+/// Whether the report of a lack of memory lists all processes.
+pub static OOM_DUMP_TASKS: Tunable = Tunable::new(1, i32::MIN as i64, i32::MAX as i64);
 /// What a new program finds at random places: 0 nothing, 1 stack, maps and libraries, 2 the heap as well.
 pub static RANDOMIZE_VA_SPACE: Tunable = Tunable::new(2, 0, 2);
 

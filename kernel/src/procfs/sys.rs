@@ -109,6 +109,11 @@ pub(super) fn tree() -> impl Directory {
         b.number_file("max_map_count", &sysctl::MAX_MAP_COUNT),
         b.text("min_free_kbytes", min_free),
         b.number_file("mmap_min_addr", &sysctl::MMAP_MIN_ADDR),
+        b.number_file("oom_dump_tasks", &sysctl::OOM_DUMP_TASKS),
+        b.number_file(
+            "oom_kill_allocating_task",
+            &sysctl::OOM_KILL_ALLOCATING_TASK,
+        ),
         b.number_file("overcommit_kbytes", &sysctl::OVERCOMMIT_KBYTES),
         b.number_file("overcommit_memory", &sysctl::OVERCOMMIT_MEMORY),
         b.number_file("overcommit_ratio", &sysctl::OVERCOMMIT_RATIO),

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use fs::{Cap, Credentials, Errno, Result};
 
 use super::Subject;
-use crate::mm::page_alloc;
+use crate::mm::{oom, page_alloc};
 use crate::pseudofs::{Node, Out, Text, put};
 
 /// The greatest adjustment either way, and that of the file that came before it.
@@ -21,14 +21,13 @@ pub(super) fn score(subject: &Subject, out: &mut Out) -> Result<()> {
         .process
         .with_space(|space| space.map(|space| space.stats()))
         .unwrap_or_default();
-    let total = page_alloc::stats().total.max(1) as i64;
-    let adjustment = i64::from(subject.process.oom_score_adj.load(Ordering::Relaxed));
-    let points = (stats.rss() + stats.page_tables) as i64 + adjustment * total / 1000;
-    let scaled = if subject.thread.is_none() {
-        0
-    } else {
-        ((1000 + points * 1000 / total) * 2 / 3).max(0)
-    };
+    let total = page_alloc::total() as u64;
+    let adjustment = subject.process.oom_score_adj.load(Ordering::Relaxed);
+    let badness = subject
+        .thread
+        .as_ref()
+        .and_then(|_| oom::badness(&stats, adjustment, total));
+    let scaled = oom::score(badness, total);
     put!(out, "{scaled}\n");
     Ok(())
 }

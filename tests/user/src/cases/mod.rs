@@ -15,6 +15,7 @@ mod interrupts;
 mod ipc;
 mod memory;
 mod mq;
+mod oom;
 mod pidfd;
 mod pipes;
 mod process;
@@ -95,6 +96,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("ipc", ipc::CASES),
         ("memory", memory::CASES),
         ("mq", mq::CASES),
+        ("oom", oom::CASES),
         ("pidfd", pidfd::CASES),
         ("pipes", pipes::CASES),
         ("process", process::CASES),
