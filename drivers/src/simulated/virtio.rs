@@ -175,6 +175,11 @@ impl SimulatedVirtio {
         self.function.pull();
     }
 
+    /// Resets itself: it forgets its rings, and what it was asked.
+    pub fn reset(&self) {
+        self.state.lock().unwrap().write(0x14, 0);
+    }
+
     /// Whether it may still read and write memory.
     pub fn is_bus_master(&self) -> bool {
         self.function.is_bus_master()

@@ -9,8 +9,6 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-use executor::time::timeout;
-
 use super::queue::{Part, Queue, QueueError};
 use super::transport::{Online, Transport, is_virtio, kind};
 use crate::block::partition;
@@ -212,7 +210,7 @@ impl VirtioBlock {
             Err((error, buffer)) => return Err(fail(error.into(), buffer)),
         };
         let answered = request.with(|| self.headers.read::<u8>(own));
-        let Ok((completion, status)) = timeout(PATIENCE, answered).await else {
+        let Ok((completion, status)) = self.queue.within(PATIENCE, answered).await else {
             log::error!("{}: no answer in {} s", self.name, PATIENCE.as_secs());
             return Err(fail(BlockError::TimedOut, None));
         };

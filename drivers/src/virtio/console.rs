@@ -1,13 +1,15 @@
 //! The console device (5.3): `/dev/hvc0` and on.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use executor::irq::IrqEvent;
 use executor::sync::{Either, SpinLock, select};
 use executor::yield_now;
 
-use super::queue::{Completion, Part, Queue};
+use super::queue::{Completion, Part, Queue, Submitted};
 use super::transport::{Online, Transport, is_virtio, kind};
 use crate::device::{DriverError, Interface, TerminalEnd, TerminalPort};
 use crate::dma::DmaBuf;
@@ -31,6 +33,8 @@ const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 /// Bytes of a request.
 const CHUNK: usize = 1024;
+/// Buffers that the device may fill while the terminal sees to what came before.
+const RECEIVE_BUFFERS: usize = 4;
 
 /// A line.
 struct Port {
@@ -55,8 +59,11 @@ async fn run(device: Arc<PciDevice>) -> Result<(), DriverError> {
         size: size.filter(|size| *size != (0, 0)),
     });
     let _published = device.publish(Interface::Terminal(port.clone()))?;
-    let buffer = device.dma().buffer(CHUNK)?;
-    let receive = receive(online.queue(RECEIVE), port.clone(), buffer);
+    let queue = online.queue(RECEIVE);
+    let count = usize::from(queue.size()).clamp(1, RECEIVE_BUFFERS);
+    let buffers = (0..count).map(|_| device.dma().buffer(CHUNK));
+    let buffers = buffers.collect::<Result<Vec<_>, _>>()?;
+    let receive = receive(queue, port.clone(), buffers);
     let receive = device.spawn("virtio-console-in", receive);
     device.bound();
     let send = send(online.queue(TRANSMIT), &port, device.dma().buffer(CHUNK)?);
@@ -88,16 +95,25 @@ impl Port {
     }
 }
 
-/// Brings what is received to the terminal, until the device fails. While there is no room, the device gets no buffer,
-/// and the far end waits.
-async fn receive(queue: Arc<Queue>, port: Arc<Port>, mut buffer: DmaBuf) -> DriverError {
+/// Brings what is received to the terminal, until the device fails. While there is no room, the device gets its buffers
+/// back no sooner, and the far end waits. The device fills them in the order in which it got them.
+async fn receive(queue: Arc<Queue>, port: Arc<Port>, buffers: Vec<DmaBuf>) -> DriverError {
+    let mut filling = VecDeque::new();
+    let mut free = buffers;
     loop {
-        let answered = match transfer(&queue, buffer, CHUNK, Part::write).await {
+        for buffer in free.drain(..) {
+            match offer(&queue, buffer, CHUNK, Part::write).await {
+                Ok(request) => filling.push_back(request),
+                Err(error) => return error,
+            }
+        }
+        let Some(next) = filling.pop_front() else {
+            return DriverError::Gone;
+        };
+        let (buffer, len) = match answer(next).await {
             Ok(answered) => answered,
             Err(error) => return error,
         };
-        let len;
-        (buffer, len) = answered;
         let mut rest = &buffer[..len];
         while !rest.is_empty() {
             let taken = port.end().map_or(0, |end| end.received(rest));
@@ -106,6 +122,7 @@ async fn receive(queue: Arc<Queue>, port: Arc<Port>, mut buffer: DmaBuf) -> Driv
                 port.room.wait().await;
             }
         }
+        free.push(buffer);
         // A device that always has some does not keep the CPU for itself.
         yield_now().await;
     }
@@ -121,7 +138,11 @@ async fn send(queue: Arc<Queue>, port: &Port, mut buffer: DmaBuf) -> DriverError
             continue;
         }
         // It takes as long as the far end takes: that nobody reads there is no fault.
-        buffer = match transfer(&queue, buffer, len, Part::read).await {
+        let sent = match offer(&queue, buffer, len, Part::read).await {
+            Ok(request) => answer(request).await,
+            Err(error) => return error,
+        };
+        buffer = match sent {
             Ok((buffer, _)) => buffer,
             Err(error) => return error,
         };
@@ -132,18 +153,22 @@ async fn send(queue: Arc<Queue>, port: &Port, mut buffer: DmaBuf) -> DriverError
     }
 }
 
-/// Has the device read or write the first `len` bytes of the buffer; gives it back with how much was written.
-async fn transfer(
+/// Has the device read or write the first `len` bytes of the buffer.
+async fn offer(
     queue: &Arc<Queue>,
     buffer: DmaBuf,
     len: usize,
     part: fn(u64, usize) -> Part,
-) -> Result<(DmaBuf, usize), DriverError> {
+) -> Result<Submitted, DriverError> {
     let submitted = queue.submit(Some(buffer), |_, buffer| {
         let part = buffer.map(|buffer| part(buffer.bus_address(), len));
         [part, None, None]
     });
-    let request = submitted.await.map_err(|(error, _)| error)?;
+    submitted.await.map_err(|(error, _)| error.into())
+}
+
+/// Waits until the device has done that; gives the buffer back with how much was written.
+async fn answer(request: Submitted) -> Result<(DmaBuf, usize), DriverError> {
     let Completion { buffer, written } = request.await;
     let written = written? as usize;
     Ok((buffer.ok_or(DriverError::Gone)?, written))

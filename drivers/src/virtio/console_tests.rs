@@ -14,7 +14,7 @@ use super::CONSOLE;
 use super::tests::{EVENT_INDEX, NAME, Seen};
 use crate::device::{Model, TerminalEnd, TerminalPort};
 use crate::pci::{Address, PciBus};
-use crate::simulated::{SimulatedPci, SimulatedVirtio, VirtioFaults};
+use crate::simulated::{LineFaults, SimulatedPci, SimulatedVirtio, VirtioFaults};
 
 /// A terminal that takes `room` bytes and has `output` to send.
 #[derive(Default)]
@@ -45,6 +45,7 @@ impl TerminalEnd for Terminal {
 }
 
 struct Bench {
+    machine: Arc<SimulatedPci>,
     bus: Arc<PciBus>,
     virtio: SimulatedVirtio,
     terminal: Arc<Terminal>,
@@ -113,6 +114,7 @@ fn with<F: Future<Output = ()> + Send>(test: impl FnOnce(Bench) -> F + Send) {
         port.attach(terminal.clone());
         turns().await;
         let bench = Bench {
+            machine: machine.clone(),
             bus: bus.clone(),
             virtio: virtio.clone(),
             terminal,
@@ -147,6 +149,80 @@ fn what_is_written_is_shown_and_what_is_typed_is_read() {
             turns().await;
         }
         assert_eq!(bench.input(), b"one two three");
+    });
+}
+
+#[test]
+fn several_buffers_are_filled_at_once_and_read_in_order() {
+    with(|bench| async move {
+        bench.terminal.room.store(100, Ordering::Relaxed);
+        for word in [&b"one "[..], b"two ", b"three"] {
+            bench.typed.lock().unwrap().push_back(word.to_vec());
+        }
+        let before = bench.virtio.answered();
+        bench.virtio.work();
+        assert_eq!(bench.virtio.answered() - before, 4, "before anybody looked");
+        turns().await;
+        assert_eq!(bench.input(), b"one two three");
+    });
+}
+
+#[test]
+fn interrupts_that_are_double_late_meaningless_or_lost_lose_no_byte() {
+    with(|bench| async move {
+        let line = bench.machine.message_line(0);
+        bench.terminal.room.store(100, Ordering::Relaxed);
+        line.set_faults(LineFaults {
+            duplicate: 2,
+            ..LineFaults::default()
+        });
+        line.spurious();
+        bench.types(b"one ");
+        turns().await;
+        line.set_faults(LineFaults {
+            hold: true,
+            ..LineFaults::default()
+        });
+        bench.types(b"two ");
+        turns().await;
+        assert_eq!(bench.input(), b"one ");
+        line.deliver();
+        turns().await;
+        line.set_faults(LineFaults {
+            lose: 1,
+            ..LineFaults::default()
+        });
+        bench.types(b"three ");
+        turns().await;
+        assert_eq!(bench.input(), b"one two ");
+        // The next one, whatever it is for, tells of it.
+        line.spurious();
+        turns().await;
+        assert_eq!(bench.input(), b"one two three ");
+        assert!(bench.is_bound());
+    });
+}
+
+#[test]
+fn a_console_that_is_removed_in_the_midst_of_output_gives_everything_back() {
+    with(|bench| async move {
+        bench.virtio.set_faults(VirtioFaults {
+            slow: true,
+            ..VirtioFaults::default()
+        });
+        bench.terminal.output.lock().unwrap().extend(b"never shown");
+        bench.port.changed();
+        turns().await;
+        assert!(bench.bus.unbind(NAME).await);
+        assert!(!bench.is_bound());
+        assert_eq!(*bench.shown.lock().unwrap(), b"");
+        // And one that resets itself waits, as for a far end that does not read, until it is taken away.
+        assert!(bench.bus.bind(NAME));
+        bench.bus.settle().await;
+        bench.virtio.reset();
+        bench.port.changed();
+        turns().await;
+        assert!(bench.bus.unbind(NAME).await);
     });
 }
 

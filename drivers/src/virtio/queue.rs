@@ -15,8 +15,10 @@ use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{Ordering, fence};
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 
 use executor::sync::{SpinLockIrq, WaitQueue};
+use executor::time::{Elapsed, timeout};
 
 use crate::device::DriverError;
 use crate::dma::{DmaBuf, DmaShared};
@@ -324,6 +326,36 @@ impl Queue {
             wanted == old
         } else {
             self.ring.read::<u16>(layout.used) & NO_NOTIFY == 0
+        }
+    }
+
+    /// Waits for `answer`, which this queue's device gives, for at most `patience`. An answer whose interrupt was lost is
+    /// found when time is up.
+    ///
+    /// # Context
+    /// Task.
+    /// # Errors
+    /// [`Elapsed`]: there is no answer.
+    /// # Cancel safety
+    /// As `answer`'s.
+    pub async fn within<F: Future>(
+        &self,
+        patience: Duration,
+        answer: F,
+    ) -> Result<F::Output, Elapsed> {
+        let mut answer = core::pin::pin!(answer);
+        let elapsed = match timeout(patience, answer.as_mut()).await {
+            Ok(answer) => return Ok(answer),
+            Err(elapsed) => elapsed,
+        };
+        self.drain();
+        let look = |cx: &mut Context<'_>| Poll::Ready(answer.as_mut().poll(cx));
+        match core::future::poll_fn(look).await {
+            Poll::Ready(answer) => {
+                log::warn!("virtio: an interrupt was lost");
+                Ok(answer)
+            }
+            Poll::Pending => Err(elapsed),
         }
     }
 

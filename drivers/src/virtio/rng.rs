@@ -73,7 +73,7 @@ async fn fetch(queue: &Arc<Queue>, buffer: DmaBuf) -> Result<(DmaBuf, usize), Dr
         [part, None, None]
     });
     let request = submitted.await.map_err(|(error, _)| error)?;
-    let completion = timeout(PATIENCE, request).await?;
+    let completion = queue.within(PATIENCE, request).await?;
     let written = completion.written? as usize;
     let buffer = completion.buffer.ok_or(DriverError::Gone)?;
     if written == 0 {

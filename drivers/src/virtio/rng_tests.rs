@@ -12,7 +12,7 @@ use super::RNG;
 use super::tests::{EVENT_INDEX, NAME, Seen};
 use crate::device::{CharDevice, CharError, Model};
 use crate::pci::{Address, PciBus};
-use crate::simulated::{SimulatedPci, SimulatedVirtio, VirtioFaults};
+use crate::simulated::{LineFaults, SimulatedPci, SimulatedVirtio, VirtioFaults};
 
 struct Bench {
     machine: Arc<SimulatedPci>,
@@ -139,6 +139,34 @@ fn an_answer_that_comes_twice_ends_the_entropy_device() {
             ..VirtioFaults::default()
         });
         bench.empty().await;
+        assert!(!bench.is_bound());
+    });
+}
+
+#[test]
+fn an_entropy_device_whose_interrupt_is_lost_goes_on() {
+    with(|bench| async move {
+        bench.machine.message_line(0).set_faults(LineFaults {
+            lose: 1,
+            ..LineFaults::default()
+        });
+        bench.empty().await;
+        assert_eq!(bench.empty().await, 0, "nobody was told of more");
+        assert!(bench.clock.advance_to_next());
+        turns().await;
+        assert!(bench.empty().await > 0);
+        assert!(bench.is_bound());
+    });
+}
+
+#[test]
+fn an_entropy_device_that_resets_itself_is_given_up() {
+    with(|bench| async move {
+        bench.virtio.reset();
+        bench.empty().await;
+        while bench.is_bound() && bench.clock.advance_to_next() {
+            turns().await;
+        }
         assert!(!bench.is_bound());
     });
 }

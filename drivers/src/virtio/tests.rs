@@ -15,7 +15,7 @@ use super::BLOCK;
 use crate::block::{BlockDevice, BlockError, Disk, SECTOR};
 use crate::device::{CharDevice, Interface, Model, Published, TerminalPort, Upper};
 use crate::pci::{Address, PciBus};
-use crate::simulated::{Asked, SimulatedPci, SimulatedVirtio, VirtioFaults};
+use crate::simulated::{Asked, LineFaults, SimulatedPci, SimulatedVirtio, VirtioFaults};
 
 pub(super) const NAME: &str = "0000:00:04.0";
 const SECTORS: usize = 100;
@@ -295,6 +295,52 @@ fn interrupts_with_nothing_pending_are_passed_over() {
             bench.settle().await;
         }
         assert_eq!(bench.read(3).await.unwrap(), [3; SECTOR]);
+    });
+}
+
+#[test]
+fn interrupts_that_are_late_double_or_lost_cost_time_only() {
+    with(EVENT_INDEX, |bench| async move {
+        let line = bench.machine.message_line(0);
+        let fault = |faults| line.set_faults(faults);
+        fault(LineFaults {
+            duplicate: 3,
+            ..LineFaults::default()
+        });
+        assert_eq!(bench.read(3).await.unwrap(), [3; SECTOR]);
+        fault(LineFaults {
+            hold: true,
+            ..LineFaults::default()
+        });
+        let reader = bench.clone();
+        let late = executor::spawn("reader", async move { reader.read(4).await });
+        bench.settle().await;
+        assert!(!late.is_finished());
+        line.deliver();
+        assert_eq!(late.await.unwrap().unwrap(), [4; SECTOR]);
+        fault(LineFaults {
+            lose: 1,
+            ..LineFaults::default()
+        });
+        let reader = bench.clone();
+        let lost = executor::spawn("reader", async move { reader.read(5).await });
+        bench.settle().await;
+        assert!(!lost.is_finished());
+        assert!(bench.clock.advance_to_next());
+        assert_eq!(lost.await.unwrap().unwrap(), [5; SECTOR]);
+        assert_eq!(bench.read(6).await.unwrap(), [6; SECTOR]);
+    });
+}
+
+#[test]
+fn a_disk_that_resets_itself_costs_its_requests_an_error() {
+    with(EVENT_INDEX, |bench| async move {
+        bench.virtio.reset();
+        let reader = bench.clone();
+        let task = executor::spawn("reader", async move { reader.read(1).await });
+        bench.settle().await;
+        assert!(bench.clock.advance_to_next());
+        assert_eq!(task.await.unwrap(), Err(BlockError::TimedOut));
     });
 }
 
