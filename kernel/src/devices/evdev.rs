@@ -160,6 +160,26 @@ impl Open {
         bytes
     }
 
+    /// Moves as many events as `len` bytes have room for. `step` moves one: false if the program's memory is missing,
+    /// `None` if there is no event.
+    fn whole_events(&self, len: usize, mut step: impl FnMut() -> Option<bool>) -> Result<usize> {
+        if self.is_gone() {
+            return Err(Errno::ENODEV);
+        }
+        if len > 0 && len < EVENT_LEN {
+            return Err(Errno::EINVAL);
+        }
+        let mut done = 0;
+        while done + EVENT_LEN <= len {
+            match step() {
+                Some(true) => done += EVENT_LEN,
+                Some(false) if done == 0 => return Err(Errno::EFAULT),
+                _ => break,
+            }
+        }
+        Ok(done)
+    }
+
     fn set_clock(&self, arg: u64, mem: &dyn UserMemory) -> Result<u64> {
         let mut number = [0; 4];
         mem.read(arg, &mut number)?;
@@ -203,53 +223,24 @@ impl Open {
 impl FileOps for Open {
     /// Gives whole events, as many as fit.
     fn read(&self, _: &File, _: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
-        let want = buf.remaining();
-        if self.is_gone() {
-            return Err(Errno::ENODEV);
-        }
-        if want > 0 && want < EVENT_LEN {
-            return Err(Errno::EINVAL);
-        }
-        let mut done = 0;
-        while done + EVENT_LEN <= want {
-            let Some(event) = self.reader.next() else {
-                break;
-            };
-            if buf.put(&self.bytes(&event)) < EVENT_LEN {
-                return if done > 0 {
-                    Ok(done)
-                } else {
-                    Err(Errno::EFAULT)
-                };
-            }
-            done += EVENT_LEN;
-        }
-        match done {
-            0 if want > 0 => Err(Errno::EAGAIN),
+        let some = buf.remaining() > 0;
+        let read = self.whole_events(buf.remaining(), || {
+            let event = self.reader.next()?;
+            Some(buf.put(&self.bytes(&event)) == EVENT_LEN)
+        });
+        match read? {
+            0 if some => Err(Errno::EAGAIN),
             done => Ok(done),
         }
     }
 
     /// Takes whole events, and lets keys among them happen as if they were pressed.
     fn write(&self, _: &File, _: &mut u64, buf: &mut dyn Source) -> Result<usize> {
-        let want = buf.remaining();
-        if self.is_gone() {
-            return Err(Errno::ENODEV);
-        }
-        if want > 0 && want < EVENT_LEN {
-            return Err(Errno::EINVAL);
-        }
-        let mut done = 0;
-        while done + EVENT_LEN <= want {
+        self.whole_events(buf.remaining(), || {
             let mut bytes = [0; EVENT_LEN];
             if buf.take(&mut bytes) < EVENT_LEN {
-                return if done > 0 {
-                    Ok(done)
-                } else {
-                    Err(Errno::EFAULT)
-                };
+                return Some(false);
             }
-            done += EVENT_LEN;
             let half = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
             let (kind, key) = (half(16), half(18));
             // The device has no other events that could be made to happen.
@@ -257,8 +248,8 @@ impl FileOps for Open {
                 let down = bytes[20..].iter().any(|byte| *byte != 0);
                 self.input.key(key, down, None);
             }
-        }
-        Ok(done)
+            Some(true)
+        })
     }
 
     fn poll(&self, _: &File, table: Option<&mut PollTable<'_>>) -> PollEvents {

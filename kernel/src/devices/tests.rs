@@ -172,6 +172,18 @@ struct Fragile {
 
 impl Describe for Fragile {}
 
+impl Fragile {
+    fn new(driver_panics: bool, helper_panics: bool) -> Self {
+        Self {
+            driver_panics: driver_panics.into(),
+            helper_panics: helper_panics.into(),
+            go: IrqEvent::new(),
+            helpers: AtomicUsize::new(0),
+            wills: AtomicUsize::new(0),
+        }
+    }
+}
+
 /// Counts a helper for as long as its future is there.
 struct Helper(Arc<Device<Fragile>>);
 
@@ -220,13 +232,7 @@ async fn a_driver_that_panics_loses_its_tasks_and_nothing_else_is_lost() {
         let device = bus.add_device(
             "fragile0",
             "devices/fragile0",
-            Fragile {
-                driver_panics: driver_panics.into(),
-                helper_panics: helper_panics.into(),
-                go: IrqEvent::new(),
-                helpers: AtomicUsize::new(0),
-                wills: AtomicUsize::new(0),
-            },
+            Fragile::new(driver_panics, helper_panics),
         );
         while device.driver().is_none() {
             yield_now().await;
@@ -260,17 +266,7 @@ async fn a_device_is_removed_while_its_driver_panics() {
     let bus = Bus::new("fragile", &Model::new(NoUpper));
     bus.add_driver(&FRAGILE);
     for _ in 0..10 {
-        let device = bus.add_device(
-            "fragile1",
-            "devices/fragile1",
-            Fragile {
-                driver_panics: true.into(),
-                helper_panics: false.into(),
-                go: IrqEvent::new(),
-                helpers: AtomicUsize::new(0),
-                wills: AtomicUsize::new(0),
-            },
-        );
+        let device = bus.add_device("fragile1", "devices/fragile1", Fragile::new(true, false));
         while device.driver().is_none() {
             yield_now().await;
         }
