@@ -367,13 +367,15 @@ impl File {
         }
     }
 
+    /// Whether it has a position: no pipe, socket, terminal.
+    #[inline]
+    pub fn is_seekable(&self) -> bool {
+        self.mode & MODE_NOSEEK == 0
+    }
+
     #[inline]
     fn check_seekable(&self) -> Result<()> {
-        if self.mode & MODE_NOSEEK != 0 {
-            Err(Errno::ESPIPE)
-        } else {
-            Ok(())
-        }
+        self.is_seekable().then_some(()).ok_or(Errno::ESPIPE)
     }
 
     /// Tells watchers of bytes that were moved.

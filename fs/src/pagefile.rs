@@ -28,6 +28,10 @@ fn mapping(file: &File) -> Result<&Arc<Mapping>> {
 }
 
 impl FileOps for PageFile {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, file: &File, pos: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         let done = mapping(file)?.read(*pos, buf)?;
         *pos += done as u64;

@@ -64,9 +64,9 @@ impl Source for SlotSource<'_> {
     }
 }
 
-/// Pipes go through [`between`]: here their locks could meet in a circle.
-fn not_a_pipe(file: &File) -> Result<()> {
-    if pipe_of(file).is_some() {
+/// Pipes go through [`between`]: here their locks could meet in a circle. And a place needs a file that has places.
+fn check(file: &File, pos: Option<&u64>) -> Result<()> {
+    if pipe_of(file).is_some() || pos.is_some() && !file.is_seekable() {
         Err(Errno::EINVAL)
     } else {
         Ok(())
@@ -101,9 +101,13 @@ fn repeat(
 /// Moves up to `len` bytes from `file`, at `*pos` or else at its own position, into `pipe`.
 ///
 /// # Errors
-/// `EPIPE` without readers (the caller sends `SIGPIPE`), `EAGAIN` without room, `EINVAL` if `file` is a pipe, and its own.
+/// `EPIPE` without readers (the caller sends `SIGPIPE`), `EAGAIN` without room, `EINVAL` if `file` is a pipe, or is not read
+/// like this, or has no positions, and its own.
 pub fn to_pipe(file: &File, pos: Option<&mut u64>, pipe: &Pipe, len: usize) -> Result<usize> {
-    not_a_pipe(file)?;
+    check(file, pos.as_deref())?;
+    if !file.ops().splices() {
+        return Err(Errno::EINVAL);
+    }
     repeat(pos, len, |at, limit| {
         if !pipe.ends().0 {
             return Err(Errno::EPIPE);
@@ -132,7 +136,7 @@ pub fn to_pipe(file: &File, pos: Option<&mut u64>, pipe: &Pipe, len: usize) -> R
 /// # Errors
 /// `EAGAIN` while the pipe is empty and has writers, and the file's own; what the file did not take stays in the pipe.
 pub fn from_pipe(pipe: &Pipe, file: &File, pos: Option<&mut u64>, len: usize) -> Result<usize> {
-    not_a_pipe(file)?;
+    check(file, pos.as_deref())?;
     repeat(pos, len, |at, limit| {
         let writers = pipe.ends().1;
         pipe.with_ring(|ring| {

@@ -133,6 +133,11 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
+    /// Whether `splice` and `sendfile` may read it: whether its file operations on Linux have a `splice_read`.
+    fn splices(&self) -> bool {
+        false
+    }
+
     /// Returns the operations to wait for, of a file whose plain ones answer `EIOCBQUEUED`.
     fn slow(&self) -> Option<&dyn SlowIo> {
         None

@@ -355,6 +355,10 @@ pub(crate) fn downcast<T: Socket>(socket: &Arc<dyn Socket>) -> Option<&T> {
 }
 
 impl FileOps for SocketFile {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, file: &File, _: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         if buf.remaining() == 0 {
             return Ok(0);

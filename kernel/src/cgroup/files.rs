@@ -131,6 +131,10 @@ struct OpenEvents {
 }
 
 impl FileOps for OpenEvents {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &File, pos: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         alive(&self.cgroup)?;
         let changes = self.cgroup.changes.load(Ordering::Acquire);

@@ -348,6 +348,10 @@ impl OpenConfig {
 }
 
 impl FileOps for OpenConfig {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &File, pos: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         let mut done = 0;
         while *pos < self.readable().into() && buf.remaining() > 0 {

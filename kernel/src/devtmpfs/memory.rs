@@ -94,6 +94,10 @@ impl FileOps for Full {
 struct Random;
 
 impl FileOps for Random {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &File, _: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         let mut chunk = [0; CHUNK];
         let mut done = 0;

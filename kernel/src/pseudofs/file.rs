@@ -42,6 +42,10 @@ impl OpenText {
 }
 
 impl FileOps for OpenText {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &File, pos: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         let text = self.text_at(*pos)?;
         let rest = usize::try_from(*pos)

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use fs::file::{Whence, oflag};
+use fs::pipe::pipe_of;
 use fs::transfer::Parcel;
 use fs::{Errno, File, PollEvents, Result};
 
@@ -95,10 +96,19 @@ fn sendfile(call: &mut Call<'_>) -> SysResult {
     let to = call.thread.file(call.int(0))?;
     let from = call.thread.file(call.int(1))?;
     let at = position(call.arg(2))?;
-    if !from.readable() || !to.writable() {
+    if !from.readable() {
         return Err(Errno::EBADF.into());
     }
-    if to.flags() & oflag::O_APPEND != 0 {
+    if at.is_some() && !from.is_seekable() {
+        return Err(Errno::ESPIPE.into());
+    }
+    if !to.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    // What comes out of a stream could not be put back if the target did not take it; a pipe's room is known.
+    let into_pipe = pipe_of(&to).is_some();
+    let append = to.flags() & oflag::O_APPEND != 0;
+    if !into_pipe && (append || !from.is_seekable()) || !from.ops().splices() {
         return Err(Errno::EINVAL.into());
     }
     let len = (call.arg(3) as usize).min(usermem::RW_MAX);

@@ -52,6 +52,10 @@ impl TtyFile {
 }
 
 impl FileOps for TtyFile {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, file: &File, _: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         if self.is_hung_up() {
             return Ok(0);

@@ -211,6 +211,10 @@ impl Master {
 }
 
 impl FileOps for Master {
+    fn splices(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &File, _: &mut u64, buf: &mut dyn Sink) -> Result<usize> {
         if buf.remaining() == 0 {
             return Ok(0);

@@ -13,6 +13,7 @@ cases![
     holes_and_truncation,
     seek_data_and_hole,
     sendfile_copies,
+    sendfile_reads_what_can_be_spliced,
     copy_file_range_copies,
     allocate_and_punch,
     memory_files,
@@ -123,6 +124,29 @@ fn sendfile_copies() {
         sendfile(ok(open("b", O_RDONLY)), from, None, 1),
         libc::EBADF,
     );
+}
+
+fn sendfile_reads_what_can_be_spliced() {
+    let to = file("b", b"");
+    let (reader, writer) = pipe();
+    let event = ok(eventfd(1, 0));
+    let zeros = ok(open("/dev/zero", O_RDONLY));
+    let root = ok(open("/", O_RDONLY));
+    // Neither into a file nor into a pipe: a program reads and writes then.
+    for source in [event, zeros, root] {
+        for target in [to, writer] {
+            fails(sendfile(target, source, None, 8), libc::EINVAL);
+        }
+        fails(splice(source, None, writer, None, 8, 0), libc::EINVAL);
+    }
+    let mut offset = 0_i64;
+    fails(sendfile(to, event, Some(&mut offset), 8), libc::ESPIPE);
+    fails(sendfile(to, reader, None, 1), libc::EINVAL);
+    fails(sendfile(to, reader, Some(&mut offset), 1), libc::ESPIPE);
+    let random = ok(open("/dev/urandom", O_RDONLY));
+    assert_eq!(ok(sendfile(writer, random, None, 8)), 8);
+    let version = ok(open("/proc/version", O_RDONLY));
+    assert!(ok(sendfile(to, version, None, 4096)) > 10);
 }
 
 fn copy_file_range_copies() {
