@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     thread,
@@ -550,4 +550,56 @@ async fn take_all(mutexes: &[WwMutex<u32>; 4], first: usize) {
         guards.iter_mut().for_each(|n| **n += 1);
         return;
     }
+}
+
+/// Linux's read-modify-write calls by the language's atomics, and what each gives.
+#[test]
+fn what_changes_a_counter_gives_what_linux_gives() {
+    let new = |n: i64| AtomicI64::new(n);
+    let order = Ordering::SeqCst;
+    // `atomic_sub_and_test`, `atomic_dec_and_test`, `atomic_inc_and_test`: whether it is zero now.
+    let sub_and_test = |v: &AtomicI64, n| v.fetch_sub(n, order) == n;
+    let v = new(3);
+    assert!(!sub_and_test(&v, 1) && !sub_and_test(&v, 1) && sub_and_test(&v, 1));
+    assert!(v.fetch_add(1, order) + 1 != 0 && new(-1).fetch_add(1, order) + 1 == 0);
+    // `atomic_add_negative`: whether it is below zero now.
+    let v = new(1);
+    let add_negative = |n| v.fetch_add(n, order).wrapping_add(n) < 0;
+    assert!(!add_negative(-1) && add_negative(-1) && !add_negative(1));
+    // `atomic_add_return`, `atomic_fetch_add`: the new, and the old.
+    let v = new(5);
+    assert_eq!((v.fetch_add(2, order) + 2, v.fetch_add(2, order)), (7, 7));
+    assert_eq!((v.fetch_sub(4, order) - 4, v.fetch_sub(4, order)), (5, 5));
+    // `atomic_cmpxchg`: what was read, changed or not. `atomic_xchg`: what was there.
+    let cmpxchg = |old, new| match v.compare_exchange(old, new, order, order) {
+        Ok(read) | Err(read) => read,
+    };
+    assert_eq!((cmpxchg(2, 9), v.load(order)), (1, 1));
+    assert_eq!((cmpxchg(1, 9), v.load(order)), (1, 9));
+    assert_eq!((v.swap(-4, order), v.load(order)), (9, -4));
+    // Counters wrap.
+    assert_eq!(new(i64::MAX).fetch_add(1, order).wrapping_add(1), i64::MIN);
+}
+
+#[test]
+fn one_of_those_who_count_down_together_finds_zero() {
+    const THREADS: usize = 4;
+    const EACH: usize = 2000;
+    let (left, zeros) = (AtomicUsize::new(THREADS * EACH), AtomicUsize::new(0));
+    let top = AtomicUsize::new(0);
+    let tickets: Vec<AtomicU64> = (0..THREADS * EACH / 64)
+        .map(|_| AtomicU64::new(0))
+        .collect();
+    on_threads(THREADS, |_| {
+        for _ in 0..EACH {
+            // No two are given the same number.
+            let ticket = top.fetch_add(1, Ordering::Relaxed);
+            assert!(!tickets[..].test_and_set_bit(ticket));
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                zeros.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    assert_eq!(zeros.load(Ordering::Relaxed), 1);
+    assert_eq!(top.load(Ordering::Relaxed), THREADS * EACH);
 }

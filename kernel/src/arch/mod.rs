@@ -45,6 +45,8 @@ pub mod user;
 pub mod vectors;
 
 #[cfg(feature = "ktest")]
+mod gate_ktests;
+#[cfg(feature = "ktest")]
 mod tests;
 
 /// Stops this CPU for good.

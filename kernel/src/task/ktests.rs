@@ -8,7 +8,7 @@ use core::time::Duration;
 use executor::cpu;
 use executor::irq::IrqEvent;
 use executor::softirq::{self, Tasklet, Vector};
-use executor::sync::{Mutex, channel};
+use executor::sync::{Mutex, SpinLockBh, channel};
 use executor::time::{HrTimer, Instant, sleep, timeout};
 use executor::{Scope, Spawner, spawn_on, yield_now};
 use test_macros::kernel_test;
@@ -207,5 +207,82 @@ async fn a_tasklet_asked_for_by_all_cpus_runs_on_one_at_a_time() {
     match Arc::into_inner(tasklet) {
         Some(tasklet) => tasklet.kill().await,
         None => panic!("the callers have ended"),
+    }
+}
+
+#[kernel_test(cpus = 2)]
+async fn one_vector_runs_on_two_cpus_at_the_same_time() {
+    static INSIDE: AtomicU64 = AtomicU64::new(0);
+    static GO: [IrqEvent; 2] = [IrqEvent::new(), IrqEvent::new()];
+    INSIDE.store(0, Ordering::Relaxed);
+    let halves = [0, 1].map(|there| {
+        let half = softirq::spawn_on(there, Vector::Block, "meets another", async move {
+            GO[there as usize].wait().await;
+            assert!(cpu::in_softirq());
+            INSIDE.fetch_add(1, Ordering::AcqRel);
+            let start = Instant::now();
+            // One poll: the other is let in only if it runs beside this one.
+            while INSIDE.load(Ordering::Acquire) < 2 {
+                assert!(start.elapsed() < PATIENCE, "a vector waits for itself");
+                core::hint::spin_loop();
+            }
+        });
+        half.expect("there is memory at boot")
+    });
+    // This CPU's last: once it runs, this poll goes on only when it is through.
+    let last = usize::from(cpu::id() != 0);
+    GO[1 - last].raise();
+    GO[last].raise();
+    for half in halves {
+        assert_eq!(half.await, Ok(()));
+    }
+}
+
+#[kernel_test]
+async fn a_bottom_half_lock_keeps_its_cpus_softirqs_out() {
+    static LOCK: SpinLockBh<u64> = SpinLockBh::new(0);
+    for there in 0..smp::cpu_count() {
+        let wanted = Arc::new(IrqEvent::new());
+        let waits = wanted.clone();
+        let half = softirq::spawn_on(there, Vector::Block, "wants the lock", async move {
+            loop {
+                waits.wait().await;
+                *LOCK.lock() += 1;
+            }
+        });
+        let half = half.expect("there is memory at boot");
+        let holder = spawn_on(there, "holds the lock", async move {
+            let fired = Arc::new(AtomicU64::new(0));
+            let tells = fired.clone();
+            let timer = HrTimer::new(move |_| {
+                wanted.raise();
+                tells.fetch_add(1, Ordering::AcqRel);
+                None
+            });
+            for n in 1..=20 {
+                let start = Instant::now();
+                let before = {
+                    let mut held = LOCK.lock();
+                    let before = *held;
+                    timer.arm(Instant::now() + Duration::from_micros(100));
+                    // Hard interrupts are let in, and so the softirq is raised here; it would wait for ever for this CPU.
+                    while fired.load(Ordering::Acquire) < n {
+                        assert!(start.elapsed() < PATIENCE, "the timer did not fire");
+                        core::hint::spin_loop();
+                    }
+                    *held += 1;
+                    assert_eq!(*held, before + 1);
+                    before
+                };
+                // The lock's end is where it runs, or else in ksoftirqd.
+                while *LOCK.lock() != before + 2 {
+                    assert!(start.elapsed() < PATIENCE, "the softirq did not run");
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+        assert_eq!(holder.await, Ok(()));
+        half.abort();
+        assert!(half.await.is_err());
     }
 }
