@@ -1,10 +1,13 @@
 //! Signals: delivery, queues, masks, stacks, restart, faults, stop and continue.
 
 mod children;
+mod defaults;
 mod delivery;
 mod faults;
+mod groups;
 mod handlers;
 mod interruption;
+mod restart;
 mod state;
 
 use crate::cases::parts;
@@ -13,7 +16,17 @@ use libc::{c_int, siginfo_t, ucontext_t};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize};
 
-parts![delivery, handlers, interruption, children, faults, state];
+parts![
+    delivery,
+    handlers,
+    interruption,
+    children,
+    faults,
+    state,
+    restart,
+    groups,
+    defaults
+];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);

@@ -103,7 +103,7 @@ fn a_thread_that_does_not_block_takes_it() {
 fn senders_are_named() {
     let set = block(&[libc::SIGUSR1, libc::SIGINT]);
     let pid = child(|| {
-        ok(setresuid(1234, 1234, 0));
+        ok(setresuid(1234, 0, 0));
         ok(kill(getppid(), libc::SIGUSR1));
         0
     });
@@ -111,7 +111,7 @@ fn senders_are_named() {
     let sender = (info.si_code, info.pid(), info.uid());
     assert_eq!(sender, (libc::SI_USER, pid, 1234));
     wait(pid);
-    raise(libc::SIGUSR1);
+    ok(tgkill(getpid(), gettid(), libc::SIGUSR1));
     let info = ok(sigwaitinfo(set));
     let sender = (info.si_code, info.pid(), info.uid());
     assert_eq!(sender, (libc::SI_TKILL, getpid(), 0));
