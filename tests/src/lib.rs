@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod compare;
 pub mod debian;
 pub mod gantt;
 pub mod golden;

@@ -29,8 +29,8 @@ enum Command {
         /// Only these lists
         lists: Vec<String>,
     },
-    /// Measures system calls, under deterministic virtual time at one CPU unless --smp says otherwise
-    Bench(Machine),
+    /// Measures system calls, under deterministic virtual time at one CPU unless --smp says otherwise; another kernel beside ours
+    Bench(tests::compare::Bench),
     /// Draws how the scheduler shares CPUs among a mix of tasks, in virtual time, as an SVG picture
     Gantt {
         /// CPUs of the machine
@@ -105,20 +105,7 @@ fn run(cli: Cli) -> Result<u8> {
         Some(Command::Golden { machine, lists }) => {
             tests::golden::record(&machine, &lists).map(|()| 0)
         }
-        Some(Command::Bench(machine)) => {
-            // Two CPUs are the default of a boot; a figure that repeats wants one, and virtual time.
-            let alone = machine.smp == Machine::default().smp;
-            let machine = if alone {
-                Machine {
-                    smp: 1,
-                    icount: true,
-                    ..machine
-                }
-            } else {
-                machine
-            };
-            tests::soak::bench(&machine).map(|()| 0)
-        }
+        Some(Command::Bench(bench)) => bench.run().map(|()| 0),
         Some(Command::Gantt {
             cpus,
             ms,

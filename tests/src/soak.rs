@@ -131,21 +131,6 @@ pub fn fuzz_program(seconds: u32) -> Program {
     }
 }
 
-/// Runs the measurements of `tests/user`.
-///
-/// # Errors
-/// When they do not come to their end.
-pub fn bench(machine: &Machine) -> Result<()> {
-    let program = Program {
-        name: "bench".into(),
-        seconds: 600,
-        argv: ["/bin/usertests", "bench"].map(str::to_string).into(),
-        files: Vec::new(),
-        output: None,
-    };
-    run_one(machine, program)
-}
-
 /// Runs one program and shows what it wrote.
 fn run_one(machine: &Machine, program: Program) -> Result<()> {
     let kernel = kernel(machine)?;

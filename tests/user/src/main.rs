@@ -5,7 +5,7 @@
 //! | `usertests agent LIST` | runs the programs that LIST names and reports on the second serial port |
 //! | `usertests list` | prints the names of its own test cases |
 //! | `usertests run NAME` | runs one of them; the exit code is 0 if it passed |
-//! | `usertests bench` | measures, see [`bench`] |
+//! | `usertests bench [PART]` | measures what has PART in its name, see [`bench`] |
 //! | `usertests fuzz ...` | makes random system calls, see [`fuzz`] |
 //!
 //! It is built for `x86_64-unknown-linux-musl`, and everything in it passes on Linux as well.
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
-        ["bench"] => bench::main(),
+        ["bench"] => bench::main(""),
+        ["bench", only] => bench::main(only),
         ["fuzz", ref options @ ..] => fuzz::main(options),
         ["helper", ref options @ ..] => cases::helper(options),
         _ => {
