@@ -212,3 +212,32 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
         (**self).fmt(f)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_free_mutex_is_taken_and_given_back_without_its_queue() {
+        let mutex = Mutex::new(0);
+        let cx = &mut Context::from_waker(Waker::noop());
+        // Who wanted the queue now would spin for ever.
+        mutex.semaphore.with_queue_held(|| {
+            let mut locking = pin!(mutex.lock());
+            let Poll::Ready(mut guard) = locking.as_mut().poll(cx) else {
+                panic!("a free mutex was not given at once");
+            };
+            *guard += 1;
+            assert!(mutex.is_locked() && mutex.try_lock().is_none());
+            drop(guard);
+            *mutex.try_lock().expect("it was given back") += 1;
+        });
+        assert_eq!(mutex.into_inner(), 2);
+    }
+}

@@ -111,6 +111,12 @@ impl Semaphore {
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
+    /// Calls `f` while nobody can enter or leave the queue.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn with_queue_held<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.waiters.with(|_| f())
+    }
+
     /// Takes `n` permits without a guard.
     pub(super) fn take(&self, n: usize) -> Take<'_> {
         Take {
