@@ -107,7 +107,8 @@ fn what_a_process_holds_ends_with_it() {
     ok(kill(pid, libc::SIGKILL));
     assert!(get(read, 1).is_empty(), "its end of the pipe is closed");
     assert_eq!(wait(pid), Ended::Signal(libc::SIGKILL));
-    assert_eq!(attached(), 0);
+    // Another CPU may still have its memory loaded.
+    soon(|| attached() == 0);
     ok(lock(libc::F_WRLCK));
     ok(call(
         libc::SYS_shmctl,
