@@ -342,3 +342,60 @@ fn cards_come_and_go_on_one_cpu() -> Result<()> {
 fn cards_come_and_go_on_four_cpus() -> Result<()> {
     hotplug(4)
 }
+
+/// What `lspci -k`, `lsblk` and `udevadm info` read of a function and of a disk, and drivers that are taken away and given
+/// back.
+#[test]
+fn functions_and_disks_are_shown_in_sysfs() -> Result<()> {
+    let nothing = "null-co,node-name=nothing,size=16777216,read-zeroes=on";
+    let mut session = start_with(2, &["-blockdev", nothing], |machine| {
+        machine.device = vec![
+            "edu,addr=4".into(),
+            "virtio-blk-pci,drive=nothing,serial=empty,addr=5".into(),
+            "pcie-root-port,id=socket,chassis=1,addr=6".into(),
+        ];
+    })?;
+    let mut line = |keys: &str, comes: &str| line(&mut session, keys, comes);
+    line("cd /sys/bus/pci/devices/0000:00:04.0; dmesg -n 1", "")?;
+    line("echo $(cat vendor device class)", "0x1234 0x11e8 0x00ff00")?;
+    line("hexdump -n 4 -e '2/2 \"%04x \"' config", "1234 11e8")?;
+    line("sed -n '1s/ /,/gp' resource", "0000,0x00000000")?;
+    line(
+        "echo $(wc -l < resource) $(wc -l < ../0000:00:06.0/resource)",
+        "13 17",
+    )?;
+    line("echo $(basename $(readlink driver)) $(cat irq)", "edu ")?;
+    line(
+        "echo $(cat uevent)",
+        "DRIVER=edu PCI_CLASS=FF00 PCI_ID=1234:11E8 ",
+    )?;
+    line(
+        "echo ${PWD##*/} > driver/unbind; while [ -e driver ]; do :; done; grep -c DRIVER uevent; ls /dev/edu0",
+        "0\r",
+    )?;
+    line(
+        "echo nobody > /sys/bus/pci/drivers/edu/bind",
+        "No such device",
+    )?;
+    line(
+        "echo ${PWD##*/} > /sys/bus/pci/drivers/edu/bind; until [ -e /dev/edu0 ]; do :; done; head -n 1 uevent",
+        "DRIVER=edu",
+    )?;
+    line(
+        "cd /sys/block/vda; echo $(cat size ro removable hidden serial dev)",
+        "32768 0 0 0 empty254:0",
+    )?;
+    line("ls holders slaves; cat device/uevent", "DRIVER=virtio_blk")?;
+    line(
+        "cd queue; echo $(cat max_sectors_kb minimum_io_size scheduler zoned)",
+        "256 512 [none] none",
+    )?;
+    line(
+        "echo $(cat /sys/dev/block/254:0/uevent)",
+        "MAJOR=254 MINOR=0 DEVNAME=vda DEVTYPE=disk",
+    )?;
+    session.send("poweroff\r")?;
+    let status = session.wait(SOON)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}

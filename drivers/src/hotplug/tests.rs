@@ -1,6 +1,7 @@
 //! Slots whose cards come and go, with everything that can go wrong.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::future::Future;
 
 use executor::platform::host::{HostPlatform, block_on};
@@ -278,6 +279,21 @@ fn a_card_that_needs_more_than_the_port_passes_on_has_no_registers() {
         let card = bench.card().expect("it is on the bus");
         assert_eq!(card.driver(), None);
         assert_eq!(card.bars()[0].unwrap().address, 0);
+    });
+}
+
+#[test]
+fn the_windows_of_a_port_are_among_its_resources() {
+    with_slot(|bench| async move {
+        let port = bench.bus.device(PORT_NAME).unwrap();
+        let attributes = crate::device::Describe::attributes(&**port);
+        let resource = attributes.iter().find(|own| own.0 == "resource").unwrap();
+        let lines: Vec<_> = resource.1.lines().collect();
+        assert_eq!(lines.len(), 17);
+        let memory = "0x00000000e1100000 0x00000000e11fffff 0x0000000000000200";
+        assert_eq!(lines[14], memory);
+        let none = "0x0000000000000000 0x0000000000000000 0x0000000000000000";
+        assert!(lines[..13].iter().all(|line| *line == none));
     });
 }
 

@@ -11,7 +11,8 @@ use bitflags::bitflags;
 use super::bar::size_all;
 use super::host::PinInterrupt;
 use super::{
-    Address, Bar, Capabilities, Config, ConfigSpace, Host, capability_id, msi, offset, swizzle,
+    Address, Bar, Capabilities, Config, ConfigSpace, Host, Window, capability_id, msi, offset,
+    swizzle,
 };
 use crate::device::{Describe, DriverError};
 use crate::dma::Dma;
@@ -337,7 +338,7 @@ impl Describe for Function {
             ("class", format!("{:#08x}", id.class)),
             ("revision", format!("{:#04x}", id.revision)),
             ("modalias", modalias(id)),
-            ("resource", resources(&self.bars)),
+            ("resource", self.resources()),
             ("numa_node", "-1".into()),
         ]
     }
@@ -366,19 +367,29 @@ fn modalias(id: &Identity) -> String {
     )
 }
 
-/// The file `resource`: start, end and flags of six blocks, the ROM, and six windows of a bridge.
-fn resources(bars: &[Option<Bar>; 6]) -> String {
-    let line = |bar: &Option<Bar>| match bar {
-        Some(bar) if bar.address != 0 => format!(
-            "{:#018x} {:#018x} {:#018x}",
-            bar.address,
-            bar.address + (bar.len - 1),
-            bar.resource_flags()
-        ),
-        _ => format!("{0:#018x} {0:#018x} {0:#018x}", 0),
-    };
-    let lines: Vec<_> = bars.iter().chain([&None; 7]).map(line).collect();
-    lines.join("\n")
+/// Lines of the file `resource`: six blocks of registers, the ROM, six for virtual functions, and four windows of a bridge.
+const RESOURCES: usize = 13;
+const WINDOWS: usize = 4;
+
+impl Function {
+    /// The file `resource`: start, end and flags, a line for each.
+    fn resources(&self) -> String {
+        let mut lines = alloc::vec![(0, 0, 0); RESOURCES];
+        for bar in self.bars.iter().flatten().filter(|bar| bar.address != 0) {
+            let last = bar.address + (bar.len - 1);
+            lines[usize::from(bar.index)] = (bar.address, last, bar.resource_flags());
+        }
+        if self.secondary_bus().is_some() {
+            lines.resize(RESOURCES + WINDOWS, (0, 0, 0));
+            for window in Window::of(&self.config) {
+                let (at, flags) = window.resource();
+                lines[RESOURCES + at] = (*window.range.start(), *window.range.end(), flags);
+            }
+        }
+        let line = |(start, end, flags)| format!("{start:#018x} {end:#018x} {flags:#018x}");
+        let lines: Vec<_> = lines.into_iter().map(line).collect();
+        lines.join("\n")
+    }
 }
 
 /// Where pin `pin` of the function at `from` arrives on the root bus.

@@ -72,6 +72,19 @@ impl Window {
             .collect()
     }
 
+    /// Its number among the bridge's in sysfs, and the `IORESOURCE_*` flags that are shown there.
+    pub(super) fn resource(&self) -> (usize, u32) {
+        match self.kind {
+            BarKind::Port => (0, 0x100),
+            BarKind::Memory {
+                prefetchable: false,
+                ..
+            } => (1, 0x200),
+            BarKind::Memory { wide: false, .. } => (2, 0x2200),
+            BarKind::Memory { wide: true, .. } => (2, 0x10_2201),
+        }
+    }
+
     /// Whether a block of registers may lie in it, whatever its size.
     fn suits(&self, bar: &Bar) -> bool {
         match (self.kind, bar.kind) {

@@ -131,13 +131,22 @@ impl Node {
         tree.constant(&format!("{path}/size"), format!("{}\n", volume.sectors));
         let read_only = u32::from(geometry.read_only);
         tree.constant(&format!("{path}/ro"), format!("{read_only}\n"));
+        // Nothing is stacked on it, and nothing beneath it is out of step with it.
+        tree.dir(&format!("{path}/holders"));
+        for name in ["alignment_offset", "discard_alignment"] {
+            tree.constant(&format!("{path}/{name}"), "0\n");
+        }
         if matches!(volume.class, Class::Partition) {
             let number = volume.number.1 % MINORS;
             tree.constant(&format!("{path}/partition"), format!("{number}\n"));
             tree.constant(&format!("{path}/start"), format!("{}\n", volume.first));
             return;
         }
-        tree.constant(&format!("{path}/removable"), "0\n");
+        tree.dir(&format!("{path}/slaves"));
+        tree.link(&format!("{path}/device"), &self.parent);
+        for name in ["removable", "hidden"] {
+            tree.constant(&format!("{path}/{name}"), "0\n");
+        }
         tree.constant(&format!("{path}/range"), format!("{MINORS}\n"));
         tree.constant(&format!("{path}/serial"), volume.device.serial());
         let block_size = format!("{}\n", geometry.block_size);
@@ -145,9 +154,25 @@ impl Node {
             "logical_block_size",
             "physical_block_size",
             "hw_sector_size",
+            "minimum_io_size",
         ] {
             tree.constant(&format!("{path}/queue/{name}"), block_size.clone());
         }
+        let most = format!("{}\n", geometry.max_bytes / 1024);
+        for name in ["max_sectors_kb", "max_hw_sectors_kb"] {
+            tree.constant(&format!("{path}/queue/{name}"), most.clone());
+        }
+        // It reads nothing ahead, discards nothing, and has no zones.
+        for name in [
+            "optimal_io_size",
+            "read_ahead_kb",
+            "discard_granularity",
+            "discard_max_bytes",
+            "write_zeroes_max_bytes",
+        ] {
+            tree.constant(&format!("{path}/queue/{name}"), "0\n");
+        }
+        tree.constant(&format!("{path}/queue/zoned"), "none\n");
         tree.constant(&format!("{path}/queue/scheduler"), "[none]\n");
         tree.constant(&format!("{path}/queue/rotational"), "1\n");
     }

@@ -5,9 +5,10 @@ use alloc::format;
 use alloc::string::String;
 
 use drivers::device::{Described, Interface, Published, Upper};
-use fs::Errno;
+use fs::{Errno, Result};
 
 use super::{Found, disk, input, node};
+use crate::pseudofs::{Out, Text, put};
 use crate::tty::hvc;
 use crate::{random, sysfs};
 
@@ -53,7 +54,13 @@ impl Upper for Nodes {
         for (attribute, text) in &device.attributes {
             tree.constant(&format!("{path}/{attribute}"), format!("{text}\n"));
         }
-        set_uevent(path, &device.uevent);
+        let variables = device.uevent.iter().map(|line| format!("{line}\n"));
+        let uevent = Uevent {
+            bus,
+            device: String::from(*name),
+            variables: variables.collect(),
+        };
+        tree.view(&format!("{path}/uevent"), uevent);
         tree.link(&format!("{path}/subsystem"), &format!("bus/{bus}"));
         tree.link(&format!("bus/{bus}/devices/{name}"), path);
     }
@@ -97,7 +104,20 @@ impl Upper for Nodes {
     }
 }
 
-fn set_uevent(path: &str, variables: &[String]) {
-    let text: String = variables.iter().map(|line| format!("{line}\n")).collect();
-    sysfs::tree().constant(&format!("{path}/uevent"), text);
+/// The file `uevent` of a device: the driver that serves it, and what the bus tells.
+struct Uevent {
+    bus: &'static str,
+    device: String,
+    variables: String,
+}
+
+impl Text for Uevent {
+    fn show(&self, out: &mut Out) -> Result<()> {
+        let driver = Found::of(self.bus).and_then(|bus| bus.driver_of(&self.device));
+        if let Some(driver) = driver {
+            put!(out, "DRIVER={driver}\n");
+        }
+        out.bytes(self.variables.as_bytes());
+        Ok(())
+    }
 }
