@@ -265,6 +265,34 @@ impl<P: Policy> Executor<P> {
         self.shared.end_idle();
     }
 
+    /// Takes this CPU out of service: nobody finds the executor any more, and what is woken for it is
+    /// [sent on](Executor::send_on). False, and nothing has changed, if there is something to do still.
+    ///
+    /// The policy must have given up its tasks before, but for those that are pinned, which run to their next wait first.
+    ///
+    /// # Context
+    /// The executor's CPU, which is not the machine's first, outside any poll, with interrupts masked.
+    #[must_use]
+    pub fn go_away(&self) -> bool {
+        self.own.with(|own| own.policy.is_empty()) && self.shared.go_away()
+    }
+
+    /// Puts this CPU into service again.
+    ///
+    /// # Context
+    /// As [`Executor::go_away`]. The CPU then goes on with its loop.
+    pub fn come_back(&self) {
+        self.shared.come_back();
+    }
+
+    /// Sends on what this CPU itself has woken here since it is away.
+    ///
+    /// # Context
+    /// Any.
+    pub fn send_on(&self) {
+        self.shared.send_on();
+    }
+
     /// Takes in what was woken, and begins nothing.
     pub(crate) fn take_in(&self) {
         self.own.with(|own| {

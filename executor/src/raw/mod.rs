@@ -26,6 +26,7 @@
     reason = "tasks are shared by counted raw pointers, and wakers are made by hand"
 )]
 
+mod away;
 mod blocks;
 mod cell;
 mod header;

@@ -138,6 +138,14 @@ impl<P: Policy> Runnable<P> {
         Ok(())
     }
 
+    /// As [`Runnable::send_to`], to the CPU that stands in for its own while that is away.
+    pub(crate) fn send_on(self) -> Result<(), Self> {
+        match self.header().home().heir() {
+            Some(heir) => self.send_to(heir.cpu()),
+            None => Err(self),
+        }
+    }
+
     /// As [`Runnable::send_to`], of a task that is not in the policy's queue.
     pub(crate) fn pass_to(self, cpu: u32) -> Result<(), Self> {
         debug_assert!(!self.is_leaving(), "published before the switch");

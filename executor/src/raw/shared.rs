@@ -25,6 +25,8 @@ const LOOKING: u32 = 0;
 const BUSY: u32 = 1;
 /// The CPU sleeps, or is about to: an interrupt ends that.
 const IDLE: u32 = 2;
+/// The CPU has left: who pushes sends on what it finds (see [`away`](super::away)).
+pub(super) const AWAY: u32 = 3;
 
 /// Which of a CPU's executors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +111,11 @@ pub struct CpuShared {
     woken: PushStack<RunLink>,
     messages: PushStack<MessageLink>,
     dead: PushStack<RunLink>,
+    /// Pinned tasks that were woken while the CPU is away.
+    pub(super) parked: PushStack<RunLink>,
     mode: AtomicU32,
+    /// The CPU is about to leave, or away. Only asked where a task may be put, so it is not the model's.
+    pub(super) leaving: core::sync::atomic::AtomicBool,
     /// Tasks that the policy has, waiting to be polled. Written by the owner; others only want to know about how many.
     waiting: core::sync::atomic::AtomicU32,
     /// The number of the task being polled, zero for none. Written by the owner; others only compare it, and may as well not
@@ -135,7 +141,9 @@ impl CpuShared {
             woken: PushStack::new(),
             messages: PushStack::new(),
             dead: PushStack::new(),
+            parked: PushStack::new(),
             mode: AtomicU32::new(LOOKING),
+            leaving: core::sync::atomic::AtomicBool::new(false),
             waiting: core::sync::atomic::AtomicU32::new(0),
             polled: core::sync::atomic::AtomicUsize::new(0),
             polled_since: core::sync::atomic::AtomicU64::new(0),
@@ -223,7 +231,7 @@ impl CpuShared {
 
     /// Queues a task that the caller turned SCHEDULED, and makes the CPU look if it would not.
     #[inline]
-    pub(super) fn push_woken(&self, task: NonNull<Header>) {
+    pub(super) fn push_woken(&'static self, task: NonNull<Header>) {
         // SAFETY: a scheduled task lives until its end, which only its poll brings; only the one who set the bit pushes.
         if unsafe { self.woken.push(task) } {
             self.kick();
@@ -231,7 +239,7 @@ impl CpuShared {
     }
 
     /// Queues a message about a task; the caller gives it a reference.
-    pub(super) fn push_message(&self, task: NonNull<Header>) {
+    pub(super) fn push_message(&'static self, task: NonNull<Header>) {
         // SAFETY: the message owns a reference, and only the one who set MESSAGE pushes.
         if unsafe { self.messages.push(task) } {
             self.kick();
@@ -246,7 +254,7 @@ impl CpuShared {
 
     /// Makes the CPU look at its queue soon.
     #[inline]
-    fn kick(&self) {
+    fn kick(&'static self) {
         if self.cpu == cpu::id() {
             match self.kind {
                 LevelKind::Task => cpu::set_need_resched(),
@@ -257,7 +265,7 @@ impl CpuShared {
         self.kick_remote();
     }
 
-    fn kick_remote(&self) {
+    fn kick_remote(&'static self) {
         // Pairs with the fence in `set_mode_and_look`: either that CPU sees the push, or this one sees the mode.
         if !mutant!(NoFenceAfterPush) {
             fence(Ordering::SeqCst);
@@ -265,6 +273,7 @@ impl CpuShared {
         match self.mode.load(Ordering::Relaxed) {
             LOOKING => {}
             BUSY => platform::get().pend(self.cpu),
+            AWAY => self.send_on(),
             _ => {
                 let cleared =
                     self.mode
@@ -281,7 +290,7 @@ impl CpuShared {
 
     /// Announces what the CPU is about to do. True if something was pushed before the announcement could be seen.
     #[inline]
-    fn set_mode_and_look(&self, mode: u32) -> bool {
+    pub(super) fn set_mode_and_look(&self, mode: u32) -> bool {
         self.mode.store(mode, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.has_woken()

@@ -17,7 +17,7 @@ use crate::{
     platform,
     raw::LevelKind,
     rcu,
-    spawn::{self, SpawnError, Spawner},
+    spawn::{self as spawn_task, SpawnError, Spawner},
     time::Instant,
     yield_now::yield_now,
 };
@@ -56,19 +56,60 @@ pub fn init() {
     // Whoever wakes a future here interrupts this CPU for it, as it never looks by itself.
     level.executor.shared().set_busy();
     cpu::set_softirq_level(level);
-    spawn::spawn("ksoftirqd", ksoftirqd(level)).detach();
+    spawn_task::spawn("ksoftirqd", ksoftirqd(level)).detach();
 }
 
 /// Runs what the interrupts' way out could not.
 async fn ksoftirqd(level: &'static Level) {
+    let home = level.executor.shared();
     loop {
         level.daemon.wait().await;
         loop {
-            run_pending();
-            if !level.left.load(Ordering::Relaxed) {
+            if cpu::id() == home.cpu() {
+                run_pending();
+                if !level.left.load(Ordering::Relaxed) {
+                    break;
+                }
+            } else if !level.left.load(Ordering::Relaxed) && !home.has_woken() {
                 break;
+            } else if let Some(me) = spawn_task::current() {
+                // Its CPU was away, and it went on elsewhere.
+                me.migrate(home.cpu());
             }
             yield_now().await;
+        }
+    }
+}
+
+/// Takes this CPU's level out of service: what is to run goes to other CPUs, and so does what is woken later. False, and
+/// nothing has changed but that, if something was woken at this moment.
+///
+/// # Context
+/// As [`Executor::go_away`].
+#[must_use]
+pub fn go_away() -> bool {
+    let Some(level) = cpu::softirq_level() else {
+        return true;
+    };
+    level.executor.take_in();
+    level.executor.with_policy(ByVector::give_up);
+    level.left.store(false, Ordering::Relaxed);
+    let gone = level.executor.go_away();
+    if !gone {
+        level.executor.shared().set_busy();
+    }
+    gone
+}
+
+/// Puts this CPU's level into service again.
+///
+/// # Context
+/// As [`Executor::come_back`].
+pub fn come_back() {
+    if let Some(level) = cpu::softirq_level() {
+        level.executor.come_back();
+        if level.executor.shared().set_busy() {
+            level.daemon.raise();
         }
     }
 }

@@ -25,6 +25,6 @@ mod tasklet;
 mod vectors;
 
 pub(crate) use level::{Level, bh_exit, is_pending, raised};
-pub use level::{counts, init, irq_exit, run_pending, spawn, spawn_on};
+pub use level::{come_back, counts, go_away, init, irq_exit, run_pending, spawn, spawn_on};
 pub use tasklet::Tasklet;
 pub use vectors::Vector;

@@ -104,6 +104,21 @@ impl ByVector {
     }
 }
 
+impl ByVector {
+    /// Sends what is to run to another CPU, whose softirqs it is among from then on.
+    pub(super) fn give_up(&mut self) {
+        for list in self.round.iter_mut().chain(&mut self.next) {
+            while let Some(task) = list.pop_front() {
+                // It stays where there is no other CPU, or it may not leave.
+                if let Err(stays) = task.send_on() {
+                    list.push_back(stays);
+                    break;
+                }
+            }
+        }
+    }
+}
+
 impl Policy for ByVector {
     type Entity = Vector;
     const TIMED: bool = false;

@@ -17,5 +17,5 @@ pub use armed::{Armed, Expiry, armed};
 pub use delay::{mdelay, ndelay, udelay};
 pub use hrtimer::HrTimer;
 pub use instant::Instant;
-pub use queue::{TimerQueue, run_expired, set_timer_again};
+pub use queue::{TimerQueue, adopt, run_expired, set_timer_again};
 pub use sleep::{Elapsed, Interval, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};

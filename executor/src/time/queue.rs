@@ -342,6 +342,37 @@ impl TimerQueue {
     }
 }
 
+impl TimerQueue {
+    /// Moves up to `most` of this queue's timers to `heir`, which then goes by `heir`'s CPU. False if none are left here.
+    fn move_some(&self, heir: &'static TimerQueue, most: usize) -> bool {
+        let mut to = heir.inner.lock();
+        // The other way round at the same time, neither waits for the other.
+        let Some(mut from) = self.inner.try_lock() else {
+            return true;
+        };
+        for _ in 0..most {
+            let Some(node) = from.heap.first() else {
+                return false;
+            };
+            // SAFETY: armed timers live, and their queue is locked.
+            let timer = unsafe { node.as_ref() };
+            // SAFETY: as above.
+            let deadline = unsafe { timer.links() }.key.0;
+            // SAFETY: it is the first of this heap.
+            unsafe { from.heap.remove(node) };
+            timer
+                .queue
+                .store(ptr::from_ref(heir).cast_mut(), Ordering::Release);
+            // SAFETY: in no heap now, pinned by who armed it; both queues are locked, and it names this one.
+            let first = unsafe { to.add(node, deadline) };
+            if first && !to.expiring {
+                platform::get().set_timer(deadline);
+            }
+        }
+        true
+    }
+}
+
 impl fmt::Debug for TimerQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimerQueue")
@@ -362,6 +393,19 @@ pub fn set_timer_again() {
             platform::get().set_timer(inner.heap.first_deadline().unwrap_or(Instant::MAX));
         }
     }
+}
+
+/// Takes over the timers of `queue`, whose CPU has left: nobody arms or expires any there.
+///
+/// # Context
+/// Task.
+pub fn adopt(queue: &TimerQueue) {
+    /// Timers that are moved with interrupts masked.
+    const BATCH: usize = 32;
+    while {
+        let _masked = cpu::irq_save();
+        queue.move_some(TimerQueue::local(), BATCH)
+    } {}
 }
 
 /// Expires this CPU's timers up to `now`, and asks the platform for the next interrupt.

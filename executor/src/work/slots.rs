@@ -5,7 +5,10 @@
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::mem;
 
-use crate::{cpu, raw::TaskRef};
+use crate::{
+    cpu,
+    raw::{CpuShared, TaskRef},
+};
 
 /// One work.
 #[derive(Default)]
@@ -141,7 +144,9 @@ impl Slots {
         let Some(work) = self.slots[slot].as_mut() else {
             return false;
         };
-        work.place.is_none_or(|cpu| cpu == here) && mem::take(&mut work.start)
+        // A CPU that leaves is not waited for.
+        let gone = |cpu| CpuShared::of(cpu).is_none_or(CpuShared::is_leaving);
+        work.place.is_none_or(|cpu| cpu == here || gone(cpu)) && mem::take(&mut work.start)
     }
 
     /// Queues a request for CPU `cpu`, made on CPU `here` by task `by`. False if one waits already, or none is taken now.
