@@ -161,10 +161,12 @@ fn a_cpu_leaves_nothing_behind() {
     leaves.come_back();
     let woken = Arc::new(IrqEvent::new());
     let wait = woken.clone();
-    let pinned = Spawner::new("stays").cpu(1).try_spawn_local(move || async move {
-        wait.wait().await;
-        cpu::id()
-    });
+    let pinned = Spawner::new("stays")
+        .cpu(1)
+        .try_spawn_local(move || async move {
+            wait.wait().await;
+            cpu::id()
+        });
     let pinned = pinned.unwrap();
     leaves.run();
     leaves.go_away();

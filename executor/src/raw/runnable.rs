@@ -189,6 +189,11 @@ impl<P: Policy> Runnable<P> {
         ManuallyDrop::new(self).task
     }
 
+    /// Whether the task stays on its CPU whatever is asked.
+    pub fn is_pinned(&self) -> bool {
+        self.header().state.load().has(PINNED)
+    }
+
     /// Whether the task's poll is being left at this moment, on this CPU: it cannot go elsewhere yet.
     #[inline(always)]
     pub fn is_leaving(&self) -> bool {

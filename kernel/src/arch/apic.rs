@@ -32,6 +32,8 @@ const TIMER_INITIAL: u64 = 0x380;
 const TIMER_CURRENT: u64 = 0x390;
 const TIMER_DIVIDE: u64 = 0x3e0;
 const VERSION: u64 = 0x30;
+/// The first of eight words of vectors that wait to be taken.
+const REQUESTED: u64 = 0x200;
 
 const ENABLED: u32 = 1 << 8;
 const MASKED: u32 = 1 << 16;
@@ -340,6 +342,25 @@ pub fn set_oneshot(delta_ns: u64) {
 pub fn set_periodic(clocks: u64) {
     write(LVT_TIMER, TIMER_PERIODIC | u32::from(vectors::TIMER));
     write(TIMER_INITIAL, clocks.clamp(1, u64::from(u32::MAX)) as u32);
+}
+
+/// Whether an interrupt of one of the vectors that `vectors` covers waits to be taken by this CPU.
+///
+/// # Context
+/// Any, interrupts off.
+pub fn is_requested(vectors: core::ops::RangeInclusive<u8>) -> bool {
+    (0..8).any(|word: u8| {
+        let requested = read(REQUESTED + 0x10 * u64::from(word));
+        (0..32).any(|bit| requested >> bit & 1 != 0 && vectors.contains(&(word * 32 + bit)))
+    })
+}
+
+/// Interrupts the CPU with APIC identity `target` with an NMI.
+///
+/// # Context
+/// As for [`send_ipi`].
+pub fn send_nmi(target: u32) {
+    send(target, ASSERT | DELIVER_NMI);
 }
 
 /// Stops this CPU's timer.

@@ -7,13 +7,17 @@ use core::sync::atomic::Ordering;
 
 use super::{halt_forever, percpu, smp};
 
-/// Handles a non-maskable interrupt: the end, if another CPU panics, and otherwise a note.
+/// Handles a non-maskable interrupt: the end, if another CPU panics; the end of a CPU's absence; and otherwise a note.
 ///
 /// # Context
 /// NMI.
 pub(super) fn handle() {
     if smp::is_stopping() {
         halt_forever();
+    }
+    if crate::task::hotplug::is_away() {
+        // It calls this CPU back, which looks by itself.
+        return;
     }
     executor::cpu::nmi_enter();
     percpu::this().nmis.fetch_add(1, Ordering::Relaxed);

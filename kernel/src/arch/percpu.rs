@@ -11,7 +11,7 @@
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use executor::cpu::CpuLocal;
 use x86_64::structures::tss::TaskStateSegment;
@@ -63,8 +63,10 @@ pub struct PerCpu {
     pub idle: AtomicBool,
     /// The interrupt that is being handled came out of user mode.
     pub interrupted_user: AtomicBool,
-    /// Set once the CPU runs its executor loop; read by every CPU.
+    /// Set while the CPU runs its executor loop; read by every CPU.
     pub online: AtomicBool,
+    /// Whether it is to go on doing so: a `crate::task::hotplug::Stage`.
+    pub stage: AtomicU8,
 }
 
 // SAFETY: the `UnsafeCell` fields are touched only by the CPU that owns the area (through `gs:` or with interrupts off
@@ -96,6 +98,7 @@ impl PerCpu {
             idle: AtomicBool::new(false),
             interrupted_user: AtomicBool::new(false),
             online: AtomicBool::new(false),
+            stage: AtomicU8::new(0),
         }
     }
 

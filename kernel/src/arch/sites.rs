@@ -100,13 +100,14 @@ fn find(found: &mut Vec<Site>) {
 
 /// Writes what `which` says of all `sites` while every other CPU stands still, and has each begin its figures anew.
 fn stand_still(sites: &[Site], which: fn(&Site) -> &Instruction, on: bool) {
-    let me = executor::cpu::id();
+    let _all_stay = smp::hold();
+    let (me, cpus) = (executor::cpu::id(), smp::online());
     let standing = AtomicU32::new(0);
     let written = AtomicBool::new(false);
-    smp::call(smp::online(), &|| {
+    smp::call(cpus, &|| {
         let cpu = executor::cpu::id();
         if cpu == me {
-            while standing.load(Ordering::Acquire) + 1 < smp::cpu_count() {
+            while standing.load(Ordering::Acquire) + 1 < cpus.count_ones() {
                 core::hint::spin_loop();
             }
             write(sites, which);

@@ -11,12 +11,19 @@ use super::percpu::{self, MAX_CPUS};
 use super::{apic, irq, vectors};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use executor::sync::{SpinLock, SpinLockGuard};
 
 /// A set of CPUs, a bit for each.
 pub type CpuMask = u64;
 
-/// CPUs that take part: bits never go away.
+/// CPUs that were started: bits never go away.
+static PRESENT: AtomicU64 = AtomicU64::new(1);
+/// CPUs that take part.
 static ONLINE: AtomicU64 = AtomicU64::new(1);
+/// CPUs that take part and are to go on doing so: what is placed on a CPU is placed on one of these.
+static ACTIVE: AtomicU64 = AtomicU64::new(1);
+/// Held where [`ONLINE`] changes, and by who wants it to stay. Whoever waits for it to leave serves other CPUs meanwhile.
+static GATE: SpinLock<()> = SpinLock::new(());
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// A function that a CPU wants run elsewhere.
@@ -54,9 +61,28 @@ pub fn init() {
     });
 }
 
-/// How many CPUs take part.
+/// How many CPUs were started: their numbers are those below, whether they take part at the moment or not.
 pub fn cpu_count() -> u32 {
-    online().count_ones()
+    PRESENT.load(Ordering::Acquire).count_ones()
+}
+
+/// The CPUs that take part and are not about to leave.
+#[inline]
+pub fn active() -> CpuMask {
+    ACTIVE.load(Ordering::Acquire)
+}
+
+/// Has nothing more placed on CPU `cpu`, or lets things be placed there again.
+///
+/// # Context
+/// Task.
+pub fn set_active(cpu: u32, active: bool) {
+    let bit = 1 << cpu;
+    if active {
+        ACTIVE.fetch_or(bit, Ordering::AcqRel);
+    } else {
+        ACTIVE.fetch_and(!bit, Ordering::AcqRel);
+    }
 }
 
 /// The CPUs that take part.
@@ -64,9 +90,54 @@ pub fn online() -> CpuMask {
     ONLINE.load(Ordering::Acquire)
 }
 
-/// Notes that the running CPU takes part from now on.
+/// Notes that the running CPU, which has just been started, takes part from now on.
 pub(super) fn set_online(cpu: u32) {
-    ONLINE.fetch_or(1 << cpu, Ordering::AcqRel);
+    for set in [&PRESENT, &ONLINE, &ACTIVE] {
+        set.fetch_or(1 << cpu, Ordering::AcqRel);
+    }
+}
+
+/// Holds off CPUs that would leave or come back, until it is dropped: [`online`] stays as it is.
+///
+/// # Context
+/// As for [`call`], which may be called meanwhile.
+pub fn hold() -> SpinLockGuard<'static, ()> {
+    GATE.lock()
+}
+
+/// The running CPU leaves: it has run all that others wanted of it, and none of them waits for it any more.
+///
+/// # Context
+/// The CPU's loop, interrupts masked. Spins: while another CPU [holds](hold) this off.
+pub fn go_offline() {
+    let me = executor::cpu::id();
+    let gate = served_meanwhile();
+    ONLINE.fetch_and(!(1 << me), Ordering::SeqCst);
+    // Who has seen us there either finds this, or finds us gone while it waits.
+    serve();
+    drop(gate);
+}
+
+/// The running CPU is back. It has forgotten no translation yet that others have withdrawn meanwhile.
+///
+/// # Context
+/// As for [`go_offline`].
+pub fn come_online() {
+    let me = executor::cpu::id();
+    let gate = served_meanwhile();
+    ONLINE.fetch_or(1 << me, Ordering::SeqCst);
+    drop(gate);
+}
+
+/// Takes the gate, and does what its holder may wait for.
+fn served_meanwhile() -> SpinLockGuard<'static, ()> {
+    loop {
+        if let Some(gate) = GATE.try_lock() {
+            return gate;
+        }
+        serve();
+        core::hint::spin_loop();
+    }
 }
 
 /// Makes CPU `cpu` look at its queues soon. Does nothing if it does not take part.
@@ -83,9 +154,9 @@ fn send(cpu: u32, vector: u8) {
     }
 }
 
-/// A CPU of `cpus` that takes part, the first one, and its APIC identity.
+/// A CPU of `cpus` that takes part and stays, the first one, and its APIC identity.
 pub fn choose(cpus: CpuMask) -> Option<(u32, u32)> {
-    let there = cpus & online();
+    let there = cpus & active();
     let cpu = (there != 0).then(|| there.trailing_zeros())?;
     let area = percpu::of(cpu)?;
     Some((cpu, area.apic_id.load(Ordering::Relaxed) as u32))
@@ -112,6 +183,8 @@ pub fn call(targets: CpuMask, function: &(dyn Fn() + Sync)) {
     );
     let _stay = executor::cpu::preempt_disable();
     let me = executor::cpu::id();
+    // What the function is about was written before: a CPU that comes back at this moment sees that, or is asked.
+    core::sync::atomic::fence(Ordering::SeqCst);
     let others = targets & online() & !(1 << me);
     if others != 0 {
         publish(me, others, function);
@@ -121,7 +194,7 @@ pub fn call(targets: CpuMask, function: &(dyn Fn() + Sync)) {
         function();
     }
     if others != 0 {
-        wait(me);
+        wait(me, others);
     }
 }
 
@@ -156,11 +229,17 @@ fn publish(me: u32, others: CpuMask, function: &(dyn Fn() + Sync)) {
     }
 }
 
-fn wait(me: u32) {
+fn wait(me: u32, others: CpuMask) {
     let request = &REQUESTS[me as usize];
     while request.left.load(Ordering::Acquire) != 0 {
         if !executor::cpu::irqs_enabled() {
             serve();
+        }
+        for cpu in each(others & !online()) {
+            // It has left: what it did not find is not to be done there.
+            if WANTED[cpu as usize].fetch_and(!(1 << me), Ordering::AcqRel) & 1 << me != 0 {
+                request.left.fetch_sub(1, Ordering::Release);
+            }
         }
         core::hint::spin_loop();
     }
@@ -178,7 +257,8 @@ fn serve() {
     }
 }
 
-fn each(mut mask: CpuMask) -> impl Iterator<Item = u32> {
+/// The numbers of the CPUs in `mask`.
+pub fn each(mut mask: CpuMask) -> impl Iterator<Item = u32> {
     core::iter::from_fn(move || {
         let cpu = (mask != 0).then(|| mask.trailing_zeros())?;
         mask &= mask - 1;

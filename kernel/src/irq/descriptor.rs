@@ -413,6 +413,29 @@ impl Descriptor {
         Ok(())
     }
 
+    /// Sends the line elsewhere if it goes to CPU `cpu`, which leaves: to another one of those it may go to, or if there is none,
+    /// to any from now on.
+    ///
+    /// # Context
+    /// Any, once nothing is [placed](crate::arch::smp::set_active) on that CPU any more.
+    pub fn leave(&self, cpu: u32) {
+        let mut state = self.state.lock();
+        let percpu = |action: &Arc<Action>| action.flags.intersects(Flags::PERCPU);
+        if state.effective != cpu || state.chain.iter().any(percpu) {
+            return;
+        }
+        let Some(chip) = state.chip.clone() else {
+            return;
+        };
+        for cpus in [state.affinity, CpuSet::MAX] {
+            if let Ok(effective) = chip.set_affinity(state.hw, cpus) {
+                state.effective = effective;
+                state.affinity = cpus;
+                break;
+            }
+        }
+    }
+
     /// How often it was handled on CPU `cpu`.
     pub fn count_on(&self, cpu: u32) -> u64 {
         let count = self.counts.get(cpu as usize);

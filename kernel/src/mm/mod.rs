@@ -47,3 +47,4 @@ pub use phys::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, phys_to_virt};
 pub use space::{
     Access, AddressSpace, Backing, Fault, FileBacking, Limits, MapFlags, MapRequest, Prot,
 };
+pub use tlb::flush_all_here;

@@ -159,6 +159,11 @@ impl FrameStack {
         self.len -= n as u32;
     }
 
+    /// Gives all frames back to the zones.
+    pub(super) fn give_back(&mut self) {
+        self.drain(STACK);
+    }
+
     /// Takes a batch from the zones; false if there is nothing that `gfp` may have.
     #[cold]
     fn refill(&mut self, gfp: Gfp) -> bool {

@@ -69,6 +69,15 @@ pub fn with<R>(f: impl FnOnce(&mut CpuMemory) -> R) -> R {
     f(unsafe { &mut *SLOTS[0].0.get() })
 }
 
+/// Gives back the frames that this CPU keeps, which is about to leave. What it keeps of tables and small objects, a bounded
+/// number, stays until it is back.
+///
+/// # Context
+/// Task, or the CPU's loop.
+pub fn give_back() {
+    with(|cpu| cpu.frames.give_back());
+}
+
 /// How many frames the CPUs hold back in their stacks; a snapshot without locks, for statistics.
 pub fn frames_held() -> usize {
     // SAFETY: reads one word of each slot, which its CPU may be changing; any recent value will do.

@@ -193,6 +193,11 @@ pub fn load(root: Pfn) {
     machine::load(root);
 }
 
+/// Flushes everything, global entries included, on this CPU.
+pub fn flush_all_here() {
+    machine::flush_global();
+}
+
 /// Flushes everything, global entries included, on all CPUs.
 pub fn flush_kernel() {
     machine::flush_global();

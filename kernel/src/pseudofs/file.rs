@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use executor::sync::SpinLock;
-use fs::file::Whence;
+use fs::file::{SlowIo, Whence};
 use fs::{Errno, File, FileOps, PollEvents, PollTable, Result, Sink, Source};
 
 use super::{Out, Text};
@@ -73,6 +73,10 @@ impl FileOps for OpenText {
         self.text.store(&bytes, &cred)?;
         *pos += len as u64;
         Ok(len)
+    }
+
+    fn slow(&self) -> Option<&dyn SlowIo> {
+        self.text.slow()
     }
 
     fn poll(&self, file: &File, table: Option<&mut PollTable<'_>>) -> PollEvents {

@@ -12,6 +12,7 @@ mod out;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use fs::file::SlowIo;
 use fs::inode::LinkTarget;
 use fs::stat::StatFs;
 use fs::superblock::SuperOps;
@@ -81,6 +82,11 @@ pub trait Text: Send + Sync + 'static {
     fn check_open(&self, flags: u32) -> Result<()> {
         let _ = flags;
         Ok(())
+    }
+
+    /// What takes its time: the writes of a file whose [`store`](Text::store) answers `EIOCBQUEUED`.
+    fn slow(&self) -> Option<&dyn SlowIo> {
+        None
     }
 
     /// Readiness of an open file; text is always ready.

@@ -1,23 +1,28 @@
 //! `devices/system/cpu`.
 
+use alloc::boxed::Box;
 use alloc::format;
+use alloc::vec::Vec;
 
-use fs::Result;
+use fs::file::{Bytes, SlowIo, Transfer};
+use fs::{Credentials, Errno, File, Result};
 
 use super::tree::Tree;
 use crate::arch::{percpu, smp, topology};
 use crate::irq::mask::{List, Mask};
-use crate::procfs::system::cpu_list;
-use crate::pseudofs::{Out, put};
-use crate::task::place;
+use crate::pseudofs::{Out, Text, put};
+use crate::task::{hotplug, place};
 
 const DIR: &str = "devices/system/cpu";
 
 pub(super) fn add(tree: &Tree) {
-    for name in ["online", "possible", "present"] {
-        tree.text(&format!("{DIR}/{name}"), all);
+    for name in ["possible", "present"] {
+        tree.text(&format!("{DIR}/{name}"), |out| list(out, place::possible()));
     }
-    tree.constant(&format!("{DIR}/offline"), "\n");
+    tree.text(&format!("{DIR}/online"), |out| list(out, smp::online()));
+    tree.text(&format!("{DIR}/offline"), |out| {
+        list(out, place::possible() & !smp::online())
+    });
     tree.constant(
         &format!("{DIR}/isolated"),
         format!("{}\n", List(place::isolated())),
@@ -28,9 +33,8 @@ pub(super) fn add(tree: &Tree) {
     );
     for cpu in 0..smp::cpu_count() {
         let own = format!("{DIR}/cpu{cpu}");
-        if cpu > 0 {
-            // The first one cannot be taken away, and has no such file.
-            tree.constant(&format!("{own}/online"), "1\n");
+        if hotplug::is_removable(cpu) {
+            tree.setting(&format!("{own}/online"), Online(cpu));
         }
         add_topology(tree, cpu, &format!("{own}/topology"));
         tree.link(&format!("bus/cpu/devices/cpu{cpu}"), &own);
@@ -68,8 +72,62 @@ fn add_topology(tree: &Tree, cpu: u32, dir: &str) {
     }
 }
 
-fn all(out: &mut Out) -> Result<()> {
-    cpu_list(out, smp::cpu_count());
-    put!(out, "\n");
+fn list(out: &mut Out, cpus: u64) -> Result<()> {
+    put!(out, "{}\n", List(cpus));
     Ok(())
+}
+
+/// Whether a CPU takes part; a write takes it away or brings it back, and waits for that.
+struct Online(u32);
+
+impl Text for Online {
+    fn show(&self, out: &mut Out) -> Result<()> {
+        put!(out, "{}\n", smp::online() >> self.0 & 1);
+        Ok(())
+    }
+
+    fn store(&self, text: &[u8], _: &Credentials) -> Result<()> {
+        parse_bool(text)?;
+        Err(Errno::EIOCBQUEUED)
+    }
+
+    fn slow(&self) -> Option<&dyn SlowIo> {
+        Some(self)
+    }
+}
+
+impl SlowIo for Online {
+    fn read_at<'a>(&'a self, _: &'a File, _: u64, _: usize) -> Transfer<'a, Bytes> {
+        // Its plain reads do.
+        Box::pin(core::future::ready(Err(Errno::EINVAL)))
+    }
+
+    fn write_at<'a>(&'a self, _: &'a File, _: u64, bytes: Vec<u8>) -> Transfer<'a, usize> {
+        Box::pin(async move {
+            hotplug::set_online(self.0, parse_bool(&bytes)?).await?;
+            Ok(bytes.len())
+        })
+    }
+
+    fn sync<'a>(&'a self, _: &'a File) -> Transfer<'a, ()> {
+        Box::pin(core::future::ready(Err(Errno::EINVAL)))
+    }
+
+    fn chunk(&self) -> usize {
+        crate::mm::PAGE_SIZE
+    }
+}
+
+/// Reads yes or no from its first letters, as Linux's `kstrtobool`.
+///
+/// # Errors
+/// `EINVAL` for anything else.
+fn parse_bool(text: &[u8]) -> Result<bool> {
+    match text {
+        [b'y' | b'Y' | b'1', ..] => Ok(true),
+        [b'n' | b'N' | b'0', ..] => Ok(false),
+        [b'o' | b'O', b'n' | b'N', ..] => Ok(true),
+        [b'o' | b'O', b'f' | b'F', ..] => Ok(false),
+        _ => Err(Errno::EINVAL),
+    }
 }

@@ -69,6 +69,16 @@ fn with<R>(f: impl FnOnce(&mut Admission) -> R) -> R {
     f(promised.get_or_insert_with(|| Admission::new(smp::cpu_count().into())))
 }
 
+/// Changes the number of CPUs, for one that leaves or comes.
+///
+/// # Errors
+/// `EBUSY` if more was promised than the rest can keep.
+pub(super) fn set_cpus(cpus: u32) -> Result<()> {
+    with(|admission| admission.set_cpus(cpus.into())).map_err(|Busy| Errno::EBUSY)?;
+    realtime::announce();
+    Ok(())
+}
+
 /// Lets a thread with CPU mask `affinity` go from one set of attributes to another.
 ///
 /// # Errors

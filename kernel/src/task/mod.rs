@@ -10,6 +10,9 @@
 )]
 
 pub mod deadline;
+pub mod hotplug;
+#[cfg(feature = "ktest")]
+mod hotplug_ktests;
 #[cfg(feature = "ktest")]
 mod ktests;
 #[cfg(feature = "ktest")]
@@ -114,6 +117,9 @@ pub fn run() -> ! {
 /// The CPU's loop, outside any poll: it stays on its CPU.
 fn idle() {
     cpu::irq_disable();
+    if hotplug::leaves() {
+        return hotplug::leave();
+    }
     let tasks = this();
     if tasks.executor.prepare_idle() {
         if arch::smp::cpu_count() > 1 {
@@ -255,16 +261,24 @@ pub fn switch_space(space: &Arc<AddressSpace>) {
 /// # Context
 /// Task: the exiting thread's own poll.
 pub fn leave_space() {
-    let before = {
-        let _stay = cpu::preempt_disable();
-        this().space.with(|loaded| {
-            let before = loaded.take();
-            if let Some(space) = &before {
-                arch::load_kernel_page_table();
-                space.deactivate();
-            }
-            before
-        })
-    };
-    drop(before);
+    drop(unload());
+}
+
+/// As [`leave_space`], where nothing large may be taken apart. Context: this CPU's loop.
+fn leave_loaded_space() {
+    if let Some(space) = unload() {
+        reap::release(space);
+    }
+}
+
+fn unload() -> Option<Arc<AddressSpace>> {
+    let _stay = cpu::preempt_disable();
+    this().space.with(|loaded| {
+        let before = loaded.take();
+        if let Some(space) = &before {
+            arch::load_kernel_page_table();
+            space.deactivate();
+        }
+        before
+    })
 }

@@ -12,7 +12,7 @@ use executor::{EnqueueKind, Outcome, Policy, Runnable, Running, TaskRef, Urgency
 use sched::{GroupId, Node, RunQueue, Wake};
 
 use super::spread::Share;
-use super::{deadline, place, realtime};
+use super::{deadline, hotplug, place, realtime};
 use crate::arch::percpu;
 use crate::cgroup;
 use crate::process::Thread;
@@ -29,6 +29,11 @@ impl Entity {
     /// Puts back what was taken out of a queue.
     pub(super) fn put(&mut self, node: Box<Node<Runnable<Order>>>) {
         sched::fill(&mut self.0, node);
+    }
+
+    /// Takes it to be put into a queue.
+    pub(super) fn take(&mut self) -> Option<Box<Node<Runnable<Order>>>> {
+        self.0.take()
     }
 
     /// That of a kernel task with a policy of its own.
@@ -190,6 +195,36 @@ impl Order {
     }
 }
 
+impl Order {
+    /// Sends away what may go, since this CPU leaves; asked again and again until it has left. What is pinned runs here until it
+    /// waits.
+    #[cold]
+    pub(super) fn evacuate(&mut self, now: Instant) {
+        let here = executor::cpu::id();
+        percpu::this().asked.fetch_or(1 << here, Ordering::Relaxed);
+        let may_go = |task: &Runnable<Self>| !task.is_leaving() && !task.is_pinned();
+        while let Some((mut node, mut task)) =
+            self.queue.take_where(|task, _| may_go(task), now.as_ns())
+        {
+            let refuge = match Thread::of_tag(task.tag()) {
+                Some(thread) => place::banished(thread, here),
+                None => Some(place::new(u64::MAX)),
+            };
+            self.queue.deadline_mut().forget(&mut node, now.as_ns());
+            task.entity_mut().0 = Some(node);
+            if let Err(_back) = task.send_to(refuge.unwrap_or(0)) {
+                unreachable!("the CPU of a refuge has an executor");
+            }
+        }
+    }
+
+    /// This CPU has left, and waits for nothing any more.
+    pub(super) fn left(&mut self) {
+        self.queue.deadline_mut().forget_all();
+        self.event_at = 0;
+    }
+}
+
 /// Takes over the thread's attributes, and what it inherits.
 fn bring_up_to_date(node: &mut Node<Runnable<Order>>, thread: &Thread) {
     node.set_policy(thread.sched_policy());
@@ -295,7 +330,7 @@ impl Policy for Order {
             run_time::note_realtime(thread, node.unbroken_run_ns());
         }
         self.follow_news(now);
-        tick || super::suspend::is_stressed()
+        tick || hotplug::leaves() || super::suspend::is_stressed()
     }
 
     fn is_urgent(&self) -> bool {
@@ -320,8 +355,7 @@ impl Policy for Order {
             // The limits of its group may be other ones now.
             self.queue.advance(Instant::now().as_ns());
         }
-        let elsewhere =
-            place::banished(thread.affinity.load(Ordering::SeqCst), executor::cpu::id());
+        let elsewhere = place::banished(thread, executor::cpu::id());
         let group = match elsewhere {
             None => self.group_of(thread),
             // It is made known where the task arrives.

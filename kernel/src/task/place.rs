@@ -53,8 +53,14 @@ pub(super) fn domains() -> &'static Domains {
     })
 }
 
-/// The CPUs that there are, a bit each.
+/// The CPUs that threads may be on at the moment, a bit each: those that have left are not among them.
+#[inline]
 pub fn present() -> u64 {
+    smp::active()
+}
+
+/// The CPUs that there are, whether they take part or not.
+pub fn possible() -> u64 {
     match smp::cpu_count() {
         64.. => u64::MAX,
         n => (1 << n) - 1,
@@ -171,12 +177,32 @@ pub fn renewed(thread: &Thread) -> Option<u32> {
     (cpu != here && load(cpu) + 1 < own).then_some(cpu)
 }
 
-/// The CPU that a thread on CPU `here` has to go to since its mask is now `affinity`; `None` if it may stay.
-pub fn banished(affinity: u64, here: u32) -> Option<u32> {
-    if affinity & 1 << here != 0 || affinity & present() == 0 {
+/// The CPU that `thread` on CPU `here` has to go to, since its mask has changed or the CPU leaves; `None` if it may stay. If all
+/// CPUs of its mask have left it may run anywhere from now on.
+pub fn banished(thread: &Thread, here: u32) -> Option<u32> {
+    let affinity = thread.affinity.load(Ordering::SeqCst);
+    let present = present();
+    if affinity & present & 1 << here != 0 {
         return None;
     }
-    Some(new(affinity))
+    if affinity & present != 0 {
+        return Some(new(affinity));
+    }
+    // Unless it has got another mask at this moment, by which it is looked at again.
+    let broken =
+        thread
+            .affinity
+            .compare_exchange(affinity, u64::MAX, Ordering::SeqCst, Ordering::Relaxed);
+    if broken.is_ok() {
+        let comm = thread.comm();
+        let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        log::info!(
+            "process {} ({}) no longer affine to cpu{here}",
+            thread.tid(),
+            name.escape_ascii()
+        );
+    }
+    (present & 1 << here == 0).then(|| new(u64::MAX))
 }
 
 /// A tick has passed on this CPU, which is to look around ([`super::spread`]).

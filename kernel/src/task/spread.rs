@@ -15,14 +15,14 @@ use core::sync::atomic::Ordering;
 
 use executor::time::Instant;
 use executor::{Runnable, cpu, platform};
-use sched::Node;
 use sched::smp::balance::{self, Reason, Surplus};
 use sched::smp::progress::{self, Progress};
 use sched::smp::{CpuSet, CpuView, Urgency, push};
+use sched::{Node, Wake};
 
 use super::order::Order;
 use super::view::{self, Views};
-use super::{place, tick};
+use super::{hotplug, place, tick};
 use crate::arch::{percpu, smp};
 use crate::process::Thread;
 use crate::process::current::with_current;
@@ -77,6 +77,9 @@ impl Order {
     /// Does what others ask of this CPU's queue, which keeps `least` tasks that wait, and what it is time for.
     #[cold]
     pub(super) fn attend(&mut self, least: usize, now: Instant) {
+        if hotplug::leaves() {
+            return self.evacuate(now);
+        }
         let here = cpu::id();
         let asked = percpu::this().asked.swap(0, Ordering::AcqRel);
         self.queue.charge(now.as_ns());
@@ -93,7 +96,7 @@ impl Order {
         if self.share.shows_urgent() || !self.queue.is_common_only() {
             self.push(here, now);
         }
-        self.note_tick(here, Views::take().first(), now);
+        self.note_tick(here, view::farthest(), now);
         if place::isolated() & 1 << here != 0 {
             return;
         }
@@ -187,7 +190,7 @@ impl Order {
             now.as_ns(),
         );
         taken.is_some_and(|(node, task)| {
-            send(node, task, cpu);
+            self.send(node, task, cpu, now);
             true
         })
     }
@@ -213,7 +216,7 @@ impl Order {
             node.owe_ns(progress::owed_ns(&giver, &taker));
         }
         view::announce(cpu, load);
-        send(node, task, cpu);
+        self.send(node, task, cpu, now);
         true
     }
 
@@ -277,6 +280,8 @@ impl Order {
         self.show_urgency(here);
     }
 
+    // Apart, for all views at once are large: so is the stack that its caller needs otherwise.
+    #[inline(never)]
     fn push_one(&mut self, here: u32, now: Instant) -> bool {
         let running = self.queue.current().map_or(Urgency::Fair, Urgency::of);
         let mut views = Views::take();
@@ -298,7 +303,7 @@ impl Order {
             return false;
         };
         view::announce_urgency(target as u32, Urgency::of(&node));
-        send(node, task, target as u32);
+        self.send(node, task, target as u32, now);
         true
     }
 }
@@ -334,10 +339,20 @@ fn ask(from: u32, here: u32) {
     }
 }
 
-/// Hands a task that was taken out of the queue to CPU `cpu`.
-fn send(node: Box<Node<Runnable<Order>>>, mut task: Runnable<Order>, cpu: u32) {
-    task.entity_mut().put(node);
-    if let Err(_back) = task.send_to(cpu) {
-        unreachable!("a CPU that takes part has an executor");
+impl Order {
+    /// Hands a task that was taken out of the queue to CPU `cpu`, or puts it back if that has left at this moment.
+    fn send(
+        &mut self,
+        node: Box<Node<Runnable<Self>>>,
+        mut task: Runnable<Self>,
+        cpu: u32,
+        now: Instant,
+    ) {
+        task.entity_mut().put(node);
+        if let Err(mut stays) = task.send_to(cpu)
+            && let Some(node) = stays.entity_mut().take()
+        {
+            self.queue.enqueue(node, stays, Wake::Migrated, now.as_ns());
+        }
     }
 }

@@ -57,6 +57,13 @@ impl Tick {
         self.stopped_at.store(now.as_ns(), Ordering::Relaxed);
     }
 
+    /// Stops it where it may be asked for again, until it is to [keep running](Self::keep_running). Context: the CPU's own loop.
+    pub fn leave(&self) {
+        if self.timer.cancel() {
+            self.stop(Instant::now());
+        }
+    }
+
     #[cold]
     fn start(&self) {
         self.running.store(true, Ordering::Relaxed);

@@ -73,6 +73,16 @@ impl core::ops::Deref for Views {
     }
 }
 
+/// The farthest that any CPU has come.
+///
+/// # Context
+/// Any.
+pub(super) fn farthest() -> u64 {
+    let all = SHOWN.iter().take(smp::cpu_count() as usize);
+    let progress = all.map(|shown| shown.progress.load(Ordering::Relaxed));
+    progress.max().unwrap_or(0)
+}
+
 /// What CPU `cpu` shows.
 ///
 /// # Context
@@ -84,7 +94,7 @@ pub(super) fn of(cpu: u32) -> CpuView {
     let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
     let waiting = CpuShared::of(cpu).map_or(0, CpuShared::waiting);
     CpuView {
-        active: place::isolated() & 1 << cpu == 0,
+        active: place::present() & !place::isolated() & 1 << cpu != 0,
         runnable: waiting + u32::from(!area.idle.load(Ordering::Relaxed)),
         load: read(&shown.load),
         capacity: read(&shown.capacity).max(1),

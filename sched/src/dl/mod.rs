@@ -88,6 +88,12 @@ impl<T> Deadline<T> {
         }
     }
 
+    /// The CPU leaves, having forgotten its runnable tasks: nobody counts here any more, and those that sleep will count where
+    /// they wake. One that is back before it wakes has its tasks reclaim less than they could.
+    pub fn forget_all(&mut self) {
+        self.reclaim.clear();
+    }
+
     fn insert_ready(&mut self, mut node: Box<Node<T>>) {
         node.key = self.key(node.dl.deadline());
         self.ready.insert(node);

@@ -68,6 +68,11 @@ impl Reclaim {
         }
     }
 
+    /// All tasks leave this CPU.
+    pub fn clear(&mut self) {
+        (self.total, self.active, self.used) = (0, 0, 0);
+    }
+
     /// A task waits: it stays active until `zero_lag`.
     pub fn sleep(&mut self, bandwidth: u64, zero_lag: u64, now: u64) {
         self.expire(now);

@@ -177,7 +177,7 @@ fn scheduling(subject: &Subject, out: &mut Out) {
         .thread
         .as_ref()
         .map_or(u64::MAX, |thread| thread.affinity.load(Ordering::Relaxed));
-    let set = affinity & place::present();
+    let set = affinity & place::possible();
     let (mask, list) = (Mask { set, cpus }, List(set));
     put!(out, "Cpus_allowed:\t{mask}\nCpus_allowed_list:\t{list}\n");
     put!(

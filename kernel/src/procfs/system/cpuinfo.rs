@@ -128,7 +128,7 @@ const EXTENDED: Names = [
 ];
 
 pub(super) fn show(out: &mut Out) -> Result<()> {
-    for cpu in 0..smp::cpu_count() {
+    for cpu in smp::each(smp::online()) {
         show_cpu(out, cpu);
     }
     Ok(())

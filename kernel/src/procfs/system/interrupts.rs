@@ -10,9 +10,9 @@ use crate::irq as lines;
 use crate::pseudofs::{Out, put};
 
 pub(super) fn show(out: &mut Out) -> Result<()> {
-    let cpus = smp::cpu_count();
+    let cpus = smp::online();
     put!(out, "{:11}", "");
-    for cpu in 0..cpus {
+    for cpu in smp::each(cpus) {
         put!(out, "CPU{cpu:<8}");
     }
     put!(out, "\n");
@@ -22,7 +22,7 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
             continue;
         }
         put!(out, "{:3}: ", line.number());
-        for cpu in 0..cpus {
+        for cpu in smp::each(cpus) {
             put!(out, "{:10} ", line.count_on(cpu));
         }
         put!(out, " {:>8}", now.chip.unwrap_or("None"));
@@ -34,7 +34,7 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
     }
     for vector in vectors::NAMED {
         put!(out, "{}: ", vectors::label(vector));
-        for cpu in 0..cpus {
+        for cpu in smp::each(cpus) {
             put!(out, "{:10} ", irq::count(cpu, vector));
         }
         put!(out, " {}\n", vectors::name(vector));
@@ -44,15 +44,15 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
 }
 
 pub(super) fn show_softirqs(out: &mut Out) -> Result<()> {
-    let cpus = smp::cpu_count();
+    let cpus = smp::online();
     put!(out, "{:20}", "");
-    for cpu in 0..cpus {
+    for cpu in smp::each(cpus) {
         put!(out, "CPU{cpu:<8}");
     }
     put!(out, "\n");
     for (at, vector) in softirq::Vector::ALL.into_iter().enumerate() {
         put!(out, "{:>12}:", vector.name());
-        for cpu in 0..cpus {
+        for cpu in smp::each(cpus) {
             put!(out, " {:10}", softirq::counts(cpu)[at]);
         }
         put!(out, "\n");

@@ -189,11 +189,3 @@ fn version(out: &mut Out) -> Result<()> {
     );
     Ok(())
 }
-
-/// Writes the numbers of all CPUs as a list: `0-3`.
-pub fn cpu_list(out: &mut Out, cpus: u32) {
-    match cpus {
-        0 | 1 => put!(out, "0"),
-        _ => put!(out, "0-{}", cpus - 1),
-    }
-}

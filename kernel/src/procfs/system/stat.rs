@@ -21,7 +21,7 @@ pub(super) fn show(out: &mut Out) -> Result<()> {
             idle: sum.idle + times.idle,
         });
     line(out, format_args!("cpu "), &total);
-    for cpu in 0..cpus {
+    for cpu in smp::each(smp::online()) {
         line(out, format_args!("cpu{cpu}"), &load::times(cpu));
     }
     let own = vectors::NAMED.into_iter();

@@ -11,6 +11,7 @@ mod filecaps;
 mod files;
 mod futex_pi;
 mod hostile;
+mod hotplug;
 mod interrupts;
 mod ipc;
 mod memory;
@@ -92,6 +93,7 @@ pub fn all() -> impl Iterator<Item = (String, fn())> {
         ("files", files::CASES),
         ("futex_pi", futex_pi::CASES),
         ("hostile", hostile::CASES),
+        ("hotplug", hotplug::CASES),
         ("interrupts", interrupts::CASES),
         ("ipc", ipc::CASES),
         ("memory", memory::CASES),

@@ -43,11 +43,11 @@ fn stat_field(pid: i32, n: usize) -> i64 {
 
 const PROCESSOR: usize = 39;
 
-fn pin(pid: i32, set: &[usize]) {
+pub(super) fn pin(pid: i32, set: &[usize]) {
     ok(sched_setaffinity(pid, set));
 }
 
-fn mask(pid: i32) -> Vec<usize> {
+pub(super) fn mask(pid: i32) -> Vec<usize> {
     ok(sched_getaffinity(pid))
 }
 
@@ -57,10 +57,10 @@ fn processor_clock(pid: i32) -> i32 {
 }
 
 /// A child that spins, counting, until it is killed.
-struct Spinner(i32);
+pub(super) struct Spinner(i32);
 
 impl Spinner {
-    fn new(count: &'static AtomicU64, prepare: impl FnOnce()) -> Self {
+    pub(super) fn new(count: &'static AtomicU64, prepare: impl FnOnce()) -> Self {
         Self(child(|| {
             prepare();
             loop {
@@ -69,7 +69,11 @@ impl Spinner {
         }))
     }
 
-    fn cpu(&self) -> usize {
+    pub(super) fn id(&self) -> i32 {
+        self.0
+    }
+
+    pub(super) fn cpu(&self) -> usize {
         stat_field(self.0, PROCESSOR) as usize
     }
 }
