@@ -188,6 +188,10 @@ fn last_cache(cpuid: &impl Fn(u32, u32) -> Leaf) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::unusual_byte_groupings,
+    reason = "an APIC id is grouped by its fields"
+)]
 mod tests {
     use super::*;
 
