@@ -21,7 +21,7 @@ use sched::smp::{CpuSet, CpuView, Urgency, push};
 use sched::{Node, Wake};
 
 use super::order::Order;
-use super::view::{self, Views};
+use super::view;
 use super::{hotplug, place, tick};
 use crate::arch::{percpu, smp};
 use crate::process::Thread;
@@ -109,14 +109,7 @@ impl Order {
         self.share.looks += 1;
         // Not all CPUs at once.
         if (self.share.looks + u64::from(here)).is_multiple_of(ASK_LOOKS) {
-            let views = Views::take();
-            let pull = balance::find(place::domains(), &views, here as usize, Reason::Periodic)
-                .map(|pull| pull.from)
-                .or_else(|| progress::find(&views, here as usize));
-            match pull {
-                Some(from) => ask(from as u32, here),
-                None => push_running(&views, here),
-            }
+            seek_load(here);
         }
     }
 
@@ -152,20 +145,12 @@ impl Order {
             return;
         }
         let here = cpu::id();
-        let views = Views::take();
-        self.share.progress.advance(0, 0, views.first());
+        self.share.progress.advance(0, 0, view::farthest());
         self.share.pressure = 0;
         self.share.slept = true;
         self.show_load(here);
-        if !views[here as usize].active {
-            return;
-        }
-        let from = push::source(&views, here as usize, Urgency::Fair).or_else(|| {
-            balance::find(place::domains(), &views, here as usize, Reason::Idle)
-                .map(|pull| pull.from)
-        });
-        if let Some(from) = from {
-            ask(from as u32, here);
+        if view::of(here).active {
+            seek_anything(here);
         }
     }
 
@@ -256,9 +241,7 @@ impl Order {
                 true => self.share.waiting,
                 false => running,
             };
-            if let Some(from) = push::source(&Views::take(), here as usize, next) {
-                ask(from as u32, here);
-            }
+            seek_urgent(here, next);
         }
     }
 
@@ -280,25 +263,22 @@ impl Order {
         self.show_urgency(here);
     }
 
-    // Apart, for all views at once are large: so is the stack that its caller needs otherwise.
-    #[inline(never)]
     fn push_one(&mut self, here: u32, now: Instant) -> bool {
         let running = self.queue.current().map_or(Urgency::Fair, Urgency::of);
-        let mut views = Views::take();
-        views.set_running(here, running);
         let mut target = None;
-        let taken = self.queue.take_urgent(
-            |task, urgency| {
+        let taken = view::with_all(|views| {
+            views[here as usize].running = running;
+            let goes = |task: &Runnable<Self>, urgency: Urgency| {
                 // What comes before the running task is about to run here.
                 if urgency.is_before(running) {
                     return false;
                 }
                 let allowed = CpuSet::from_bits(allowed(task));
-                target = push::target(place::domains(), &views, &allowed, urgency, here as usize);
+                target = push::target(place::domains(), views, &allowed, urgency, here as usize);
                 target.is_some()
-            },
-            now.as_ns(),
-        );
+            };
+            self.queue.take_urgent(goes, now.as_ns())
+        });
         let (Some((node, task)), Some(target)) = (taken, target) else {
             return false;
         };
@@ -308,8 +288,42 @@ impl Order {
     }
 }
 
+/// Asks who has more to do for a task; if nobody does, looks for a better place for what runs here.
+fn seek_load(here: u32) {
+    view::with_all(|views| {
+        let pull = balance::find(place::domains(), views, here as usize, Reason::Periodic)
+            .map(|pull| pull.from)
+            .or_else(|| progress::find(views, here as usize));
+        match pull {
+            Some(from) => ask(from as u32, here),
+            None => push_running(views, here),
+        }
+    });
+}
+
+/// Asks for any task, the urgent ones first.
+fn seek_anything(here: u32) {
+    let from = view::with_all(|views| {
+        push::source(views, here as usize, Urgency::Fair).or_else(|| {
+            balance::find(place::domains(), views, here as usize, Reason::Idle)
+                .map(|pull| pull.from)
+        })
+    });
+    if let Some(from) = from {
+        ask(from as u32, here);
+    }
+}
+
+/// Asks for what waits elsewhere and comes before `next`.
+fn seek_urgent(here: u32, next: Urgency) {
+    let from = view::with_all(|views| push::source(views, here as usize, next));
+    if let Some(from) = from {
+        ask(from as u32, here);
+    }
+}
+
 /// Sends the thread that runs here to a CPU all of whose core sleeps, if it runs alone but shares its core.
-fn push_running(views: &Views, here: u32) {
+fn push_running(views: &[CpuView], here: u32) {
     let domains = place::domains();
     if domains.core_of(here as usize).len() < 2 {
         return;

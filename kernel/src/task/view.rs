@@ -34,43 +34,20 @@ static SHOWN: [Shown; MAX_CPUS] = [const {
     }
 }; MAX_CPUS];
 
-/// Views of all CPUs, by number.
-pub(super) struct Views([CpuView; MAX_CPUS], usize);
-
-impl Views {
-    /// Takes them all.
-    ///
-    /// # Context
-    /// Any.
-    pub(super) fn take() -> Self {
-        let count = smp::cpu_count() as usize;
-        let view = |cpu: usize| {
-            if cpu < count {
-                of(cpu as u32)
-            } else {
-                CpuView::default()
-            }
-        };
-        Self(core::array::from_fn(view), count)
+/// Gives `decide` the views of all CPUs, by number.
+///
+/// They take much room: this is no part of the caller, whose place on the stack stays small.
+///
+/// # Context
+/// Any.
+#[inline(never)]
+pub(super) fn with_all<R>(decide: impl FnOnce(&mut [CpuView]) -> R) -> R {
+    let mut all = [CpuView::ABSENT; MAX_CPUS];
+    let views = &mut all[..smp::cpu_count() as usize];
+    for (cpu, view) in views.iter_mut().enumerate() {
+        *view = of(cpu as u32);
     }
-
-    /// Corrects what CPU `cpu` runs.
-    pub(super) fn set_running(&mut self, cpu: u32, running: Urgency) {
-        self.0[cpu as usize].running = running;
-    }
-
-    /// The farthest that any has come.
-    pub(super) fn first(&self) -> u64 {
-        self.iter().map(|view| view.progress).max().unwrap_or(0)
-    }
-}
-
-impl core::ops::Deref for Views {
-    type Target = [CpuView];
-
-    fn deref(&self) -> &[CpuView] {
-        &self.0[..self.1]
-    }
+    decide(views)
 }
 
 /// The farthest that any CPU has come.

@@ -129,21 +129,23 @@ pub struct CpuView {
 }
 
 impl Default for CpuView {
-    /// A CPU that takes no part.
     fn default() -> Self {
-        Self {
-            active: false,
-            runnable: 0,
-            load: 0,
-            capacity: SCALE,
-            progress: 0,
-            running: Urgency::Fair,
-            waiting: Urgency::Fair,
-        }
+        Self::ABSENT
     }
 }
 
 impl CpuView {
+    /// A CPU that takes no part.
+    pub const ABSENT: Self = Self {
+        active: false,
+        runnable: 0,
+        load: 0,
+        capacity: SCALE,
+        progress: 0,
+        running: Urgency::Fair,
+        waiting: Urgency::Fair,
+    };
+
     /// Whether it has nothing to do.
     pub fn is_idle(&self) -> bool {
         self.active && self.runnable == 0
