@@ -9,6 +9,12 @@ pub enum Mutant {
     NoFenceAfterPush,
     /// The CPU marks itself idle after its last look at the queue (rule 6).
     IdleAfterLook,
+    /// A CPU leaves although something was pushed before others could see that it is away.
+    LeaveWithoutLook,
+    /// What is pushed to a CPU that is away stays there.
+    LeaveOnQueue,
+    /// Who puts a pinned task aside does not look whether its CPU is back.
+    ParkWithoutLook,
     /// A wake-up during a poll is forgotten at the poll's end.
     ForgetWakeInPoll,
     /// A waiter looks at what it waits for before others see that it waits.

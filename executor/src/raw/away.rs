@@ -3,9 +3,12 @@
 //! A CPU that leaves hands over its queue, marks itself away, and looks a last time. Whoever pushes a task afterwards is the
 //! first to find the queue empty, sees the mark, and takes everything out again by the swap that the owner would have used: so
 //! a waiting task needs no message when its CPU goes, and a waker no lock. Tasks that are pinned are put aside until the CPU is
-//! back.
+//! back, by wakers that look afterwards whether it is.
 
-use core::{ptr, sync::atomic::Ordering};
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::Ordering,
+};
 
 use super::{
     header::{Header, WANT_NOTHING, WANT_REFRESH},
@@ -13,7 +16,11 @@ use super::{
     shared::{AWAY, CpuShared, LevelKind},
     state::PINNED,
 };
-use crate::{cpu, facade::fence, policy::EnqueueKind};
+use crate::{
+    cpu,
+    facade::{fence, mutant},
+    policy::EnqueueKind,
+};
 
 impl CpuShared {
     /// Notes that the CPU is about to leave, or is not: what is bound to it may run elsewhere from then on.
@@ -37,9 +44,9 @@ impl CpuShared {
     pub(crate) fn go_away(&'static self) -> bool {
         // First, since it may wake somebody here.
         self.retract();
-        if self.set_mode_and_look(AWAY) {
-            self.set_looking();
-            self.publish();
+        if self.set_mode_and_look(AWAY) && !mutant!(LeaveWithoutLook) {
+            // Who saw the mark for this moment may have put something aside.
+            self.come_back();
             return false;
         }
         true
@@ -52,7 +59,24 @@ impl CpuShared {
     pub(crate) fn come_back(&'static self) {
         self.publish();
         self.set_looking();
+        // Pairs with the fence in `park`.
         fence(Ordering::SeqCst);
+        self.unpark();
+    }
+
+    /// Puts a pinned task aside, unless the CPU is back.
+    fn park(&'static self, task: NonNull<Header>) {
+        // SAFETY: the caller took it from the wake queue: it lives, and is in no other queue.
+        unsafe { self.parked.push(task) };
+        // Either the CPU that comes back sees the task, or this one that it is back.
+        fence(Ordering::SeqCst);
+        if !self.is_away() && !mutant!(ParkWithoutLook) {
+            self.unpark();
+        }
+    }
+
+    /// Queues again what was put aside.
+    fn unpark(&'static self) {
         for task in self.parked.take() {
             self.push_woken(task);
         }
@@ -68,8 +92,7 @@ impl CpuShared {
             // SAFETY: a task in the wake queue lives, and the swap has made it ours to queue.
             let header = unsafe { task.as_ref() };
             if header.state.load().has(PINNED) {
-                // SAFETY: as above; it is in no other queue.
-                unsafe { self.parked.push(task) };
+                self.park(task);
                 continue;
             }
             let heir = self.heir().expect("one CPU stays");

@@ -74,7 +74,9 @@ mod table {
 
     impl CpuShared {
         pub(crate) fn publish(&'static self) {
-            if cpu::shared().is_none() && self.kind() == LevelKind::Task {
+            // The first of its thread, or that again once it was away.
+            let first = cpu::shared().is_none_or(|shared| ptr::eq(shared, self));
+            if first && self.kind() == LevelKind::Task {
                 rcu::online(|| CPUS.lock().unwrap().push(self));
             }
         }

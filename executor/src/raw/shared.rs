@@ -273,6 +273,7 @@ impl CpuShared {
         match self.mode.load(Ordering::Relaxed) {
             LOOKING => {}
             BUSY => platform::get().pend(self.cpu),
+            AWAY if mutant!(LeaveOnQueue) => {}
             AWAY => self.send_on(),
             _ => {
                 let cleared =
@@ -294,6 +295,11 @@ impl CpuShared {
         self.mode.store(mode, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.has_woken()
+    }
+
+    /// Whether the CPU has left.
+    pub(super) fn is_away(&self) -> bool {
+        self.mode.load(Ordering::Relaxed) == AWAY
     }
 
     /// The CPU is about to poll: pushes from elsewhere interrupt it from now on. True if one came before.

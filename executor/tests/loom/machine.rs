@@ -82,22 +82,24 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A task that is ready once `flag` is set, and checks that it is polled by one CPU at a time.
-pub fn flag_task(flag: Arc<AtomicBool>) -> JoinHandle<()> {
+/// A future that is ready once `flag` is set, and checks that it is polled by one CPU at a time.
+pub fn flag_set(flag: Arc<AtomicBool>) -> impl Future<Output = ()> + Send {
     let polling = std::sync::atomic::AtomicBool::new(false);
-    spawn(
-        "flag",
-        poll_fn(move |_| {
-            assert!(!polling.swap(true, std::sync::atomic::Ordering::SeqCst));
-            let ready = flag.load(Ordering::Acquire);
-            polling.store(false, std::sync::atomic::Ordering::SeqCst);
-            if ready {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        }),
-    )
+    poll_fn(move |_| {
+        assert!(!polling.swap(true, std::sync::atomic::Ordering::SeqCst));
+        let ready = flag.load(Ordering::Acquire);
+        polling.store(false, std::sync::atomic::Ordering::SeqCst);
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+}
+
+/// A task of [`flag_set`].
+pub fn flag_task(flag: Arc<AtomicBool>) -> JoinHandle<()> {
+    spawn("flag", flag_set(flag))
 }
 
 /// Polls once.

@@ -18,6 +18,7 @@ macro_rules! mistake {
     };
 }
 
+mod away;
 mod ends;
 mod machine;
 mod mutexes;
